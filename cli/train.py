@@ -1,0 +1,107 @@
+"""The verb `train`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compactmtl.cli.console import console
+from compactmtl.cli.options import DataFolder, Debug, Json, Quiet, Settings
+from compactmtl.errors import UsageError
+
+INTERRUPTED = 130
+
+
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="RECIPE", help="A recipe's name, or its TOML file.")
+    ] = None,
+    settings: Settings = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Go on with this run folder or its ckpt.pt."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(metavar="NAME", help="32-true, bf16-mixed, 16-mixed, 64-true.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Start from these weights.")
+    ] = None,
+    data: DataFolder = None,
+    runs: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where run folders are made.", show_default="runs")
+    ] = Path("runs"),
+    run_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Exactly this (new) run folder.")
+    ] = None,
+    logger: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="tensorboard, wandb, mlflow; may be repeated."),
+    ] = None,
+    *,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Train a recipe into a new folder runs/<recipe>-<time>-<seed>/.
+
+    The folder holds recipe.toml, ckpt.pt (after every epoch), log.csv, log.jsonl and run.json.
+    A run that was stopped goes on with --resume: on a CPU it ends with the very weights of a run
+    that was never stopped.
+
+    Examples:
+      compactmtl recipes
+      compactmtl train rooms-demo
+      compactmtl train rooms-demo --set train.epochs=3 --set data.args.num_images=100
+      compactmtl train mine.toml --seed 1 --device cuda --precision bf16-mixed --logger tensorboard
+      compactmtl train --resume runs/rooms-demo-20260102-030405-0
+    """
+    chosen = {
+        "train.device": device,
+        "train.precision": precision,
+        "seed": seed,
+        "train.init": init,
+    }
+    overrides = [*(settings or ()), *(f"{k}={v}" for k, v in chosen.items() if v is not None)]
+    if resume is not None and (recipe is not None or run_dir is not None or overrides):
+        only_device = overrides == [f"train.device={device}"]
+        if recipe is not None or run_dir is not None or not only_device:
+            raise UsageError(
+                "--resume goes on with the run's own recipe and folder; "
+                "no RECIPE and no setting but --device goes with it",
+                hint="start a new run for other settings; --init takes over the weights",
+            )
+    if data is not None:
+        os.environ["COMPACTMTL_DATA"] = str(data)  # the recipe in the run folder stays portable
+
+    from compactmtl.cli.train_progress import TrainProgress  # the library imports torch
+    from compactmtl.models.recipes import load
+    from compactmtl.training import fit, open_run
+
+    if resume is not None:
+        run_dir = open_run(resume).folder
+        recipe = str(run_dir / "recipe.toml")
+    elif recipe is None:
+        raise UsageError("no RECIPE given", hint="`compactmtl recipes` lists the named ones")
+    progress = TrainProgress()
+    try:
+        with progress:
+            result = fit(
+                load(recipe, overrides),
+                root=runs,
+                run_dir=run_dir,
+                resume=resume is not None,
+                reporter=progress,
+                loggers=logger or (),
+            )
+    except KeyboardInterrupt:
+        console.error(f"interrupted; {progress.how_to_resume()}")
+        console.result(progress.interrupted())
+        return INTERRUPTED
+    progress.summary(result)
+    return 0

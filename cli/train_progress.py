@@ -1,0 +1,114 @@
+"""What `compactmtl train` shows while it runs: a reporter that speaks through the console."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from compactmtl.cli.console import Advance, console
+from compactmtl.training import FitResult, RunInfo
+
+
+class TrainProgress:
+    """A bar over epochs, a bar over the steps of the present epoch, a line per finished epoch."""
+
+    def __init__(self) -> None:
+        self.info: RunInfo | None = None
+        self.finished = 0
+        self._run, self._epoch = ExitStack(), ExitStack()
+        self._epochs: Advance | None = None
+        self._steps: Advance | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._epoch.close()
+        self._run.close()
+
+    def run_started(self, info: RunInfo) -> None:
+        """Say what is trained, and where."""
+        self.info, self.finished = info, info.first_epoch
+        console.info(
+            f"{info.recipe}: {', '.join(info.tasks)}; {info.num_params:,} parameters; "
+            f"{info.num_train} training and {info.num_val} validation images; "
+            f"{info.device}, {info.precision}"
+        )
+        console.info(f"run folder: {info.folder}")
+        if info.first_epoch:
+            console.info(f"resumed after epoch {info.first_epoch} of {info.epochs}")
+        left = info.epochs - info.first_epoch
+        self._epochs = self._run.enter_context(console.progress("epoch", left))
+
+    def epoch_started(self, epoch: int, phase: str, num_steps: int) -> None:
+        """Start the bar of the epoch's steps."""
+        total = self.info.epochs if self.info else epoch
+        name = f"step (epoch {epoch}/{total}, {phase})"
+        self._steps = self._epoch.enter_context(console.progress(name, num_steps))
+
+    def step(self, losses: Mapping[str, float]) -> None:
+        """Move the bar; show the step's losses."""
+        if self._steps is not None:
+            self._steps(note="  ".join(f"{name} {value:.3f}" for name, value in losses.items()))
+
+    def epoch_finished(self, record: Mapping[str, Any]) -> None:
+        """Print the epoch's line."""
+        self._epoch.close()
+        self.finished = record["epoch"]
+        parts = [f"epoch {record['epoch']} {record['phase']}"]
+        for task, metrics in record["val"].items():
+            metric, value = next(iter(metrics.items()))
+            parts.append(f"{task} {metric} {value:.4g}")
+        sparsity = record.get("sparsity")
+        if sparsity and sparsity["num_groups"]:
+            parts.append(f"zero groups {sparsity['zero_groups'] / sparsity['num_groups']:.1%}")
+        for task, reach in record.get("m_reach", {}).items():
+            parts.append(f"|m-1| {task} {reach:.3f}")
+        console.info(f"{', '.join(parts)}, {record['seconds']:.1f} s")
+        if self._epochs is not None:
+            self._epochs()
+
+    def message(self, text: str) -> None:
+        """Print a line."""
+        console.info(text)
+
+    def summary(self, result: FitResult) -> None:
+        """Print the final metrics as a table, or everything as JSON."""
+        rows = [
+            [task, metric, value, result.baseline[task].get(metric)]
+            for task, metrics in result.metrics.items()
+            for metric, value in metrics.items()
+        ]
+        if not console.quiet:
+            console.table("", ["task", "metric", "validation", "best constant"], rows)
+        console.info(f"checkpoint: {result.checkpoint_path}")
+        console.result(
+            {
+                "run": result.run_dir,
+                "checkpoint": result.checkpoint_path,
+                "metrics": result.metrics,
+                "baseline": result.baseline,
+                "history": result.history,
+            }
+        )
+
+    def how_to_resume(self) -> str:
+        """Return the command that goes on with an interrupted run."""
+        if self.info is None or not self.finished:
+            return "no epoch was finished, so there is nothing to resume"
+        return (
+            f"epoch {self.finished} of {self.info.epochs} is kept; go on with: "
+            f"compactmtl train --resume {self.info.folder}"
+        )
+
+    def interrupted(self) -> dict[str, Any]:
+        """Return an interrupted run as data."""
+        folder = self.info.folder if self.info else None
+        message = f"interrupted; {self.how_to_resume()}"
+        error = {"type": "Interrupted", "message": message, "hint": "", "exit_code": 130}
+        return {"error": error, "run": folder, "epoch": self.finished}

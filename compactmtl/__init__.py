@@ -1,0 +1,63 @@
+"""Train compact multi-task CNNs, compile them exactly, export and measure them."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Public name -> module that defines it. Loaded on first use: importing compactmtl loads no torch.
+_HOMES = {
+    "CompactModel": "compactmtl.compact",
+    "ProximalAdamW": "compactmtl.sparsity",
+    "Recipe": "compactmtl.recipe",
+    "Task": "compactmtl.multitask",
+    "bench": "compactmtl.bench",
+    "census": "compactmtl.sparsity",
+    "compress": "compactmtl.compiler",
+    "contract": "compactmtl.overparam",
+    "contracted_state_dict": "compactmtl.overparam",
+    "expand": "compactmtl.overparam",
+    "export": "compactmtl.export",
+    "fit": "compactmtl.training",
+    "frobenius": "compactmtl.overparam",
+    "groups": "compactmtl.sparsity",
+    "is_expanded": "compactmtl.overparam",
+    "load": "compactmtl.compact",
+    "param_groups": "compactmtl.overparam",
+    "report": "compactmtl.report",
+    "task_step": "compactmtl.overparam",
+    "training_step": "compactmtl.overparam",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+if TYPE_CHECKING:
+    from compactmtl.bench import bench as bench
+    from compactmtl.compact import CompactModel as CompactModel
+    from compactmtl.compact import load as load
+    from compactmtl.compiler import compress as compress
+    from compactmtl.export import export as export
+    from compactmtl.multitask import Task as Task
+    from compactmtl.overparam import contract as contract
+    from compactmtl.overparam import contracted_state_dict as contracted_state_dict
+    from compactmtl.overparam import expand as expand
+    from compactmtl.overparam import frobenius as frobenius
+    from compactmtl.overparam import is_expanded as is_expanded
+    from compactmtl.overparam import param_groups as param_groups
+    from compactmtl.overparam import task_step as task_step
+    from compactmtl.overparam import training_step as training_step
+    from compactmtl.recipe import Recipe as Recipe
+    from compactmtl.report import report as report
+    from compactmtl.sparsity import ProximalAdamW as ProximalAdamW
+    from compactmtl.sparsity import census as census
+    from compactmtl.sparsity import groups as groups
+    from compactmtl.training import fit as fit
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'compactmtl' has no attribute {name!r}")
+    module = importlib.import_module(_HOMES[name])
+    value = getattr(module, name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,85 @@
+"""Find out which channels are constant and which are live: one pass forward, one backward."""
+
+import torch
+from torch import Tensor, fx
+
+from compactmtl.compiler.normalise import op_name, written_in_place
+from compactmtl.compiler.rules import Facts, find_rule
+from compactmtl.compiler.rules.base import none_constant
+from compactmtl.compiler.value import value_of
+
+# Ops that look at the size of a tensor, not into it.
+SIZE_READERS = frozenset({"sym_size", "sym_numel", "sym_stride", "sym_storage_offset"})
+
+
+def analyse(module: fx.GraphModule) -> Facts:
+    """Return the facts of a normalised graph.
+
+    One pass each way reaches the fixpoint: whether a channel is constant does not depend on who
+    reads it, and a live channel that varies already marks everything it reads.
+    """
+    facts = Facts(module)
+    tainted = written_in_place(module.graph)
+    for node in module.graph.nodes:
+        _forward(node, facts, tainted)
+    for node in reversed(module.graph.nodes):
+        _backward(node, facts)
+    return facts
+
+
+def _forward(node: fx.Node, facts: Facts, tainted: set[fx.Node]) -> None:
+    if node.op == "get_attr":
+        return
+    value = value_of(node)
+    if value is None:
+        return
+    facts.values[node] = value
+    facts.live[node] = torch.zeros(value.num_channels, dtype=torch.bool)
+    facts.constants[node] = none_constant(value.num_channels)
+    if node.op != "call_function":
+        return
+    if node in tainted:
+        facts.refusals[node] = "its memory is written in place under several names"
+        return
+    rule, why = find_rule(op_name(node), node, facts)
+    if rule is None:
+        facts.refusals[node] = why
+        return
+    facts.rules[node] = rule
+    facts.constants[node] = rule.constants(node, facts)
+
+
+def _backward(node: fx.Node, facts: Facts) -> None:
+    rule = facts.rules.get(node)
+    if rule is not None:
+        if facts.live[node].any():
+            for source, channels in rule.reads(node, facts).items():
+                facts.live[source] |= channels
+        return
+    if reads_size_only(node):
+        return
+    for source in node.all_input_nodes:  # opaque, the output, or a op on numbers: needs all
+        if source in facts.live:
+            facts.live[source][:] = True
+
+
+def reads_size_only(node: fx.Node) -> bool:
+    """Tell whether a node looks at the size of its inputs along other axes than the channels'."""
+    if node.op != "call_function" or op_name(node) not in SIZE_READERS:
+        return False
+    return len(node.args) < 2 or bool(node.args[1] != 1)
+
+
+def opaque_nodes(facts: Facts) -> list[fx.Node]:
+    """Return the ops that keep all channels of their inputs, in graph order."""
+    return [
+        node
+        for node in facts.module.graph.nodes
+        if node in facts.refusals and any(source in facts.values for source in node.all_input_nodes)
+    ]
+
+
+def live_count(facts: Facts, node: fx.Node) -> int:
+    """Return how many channels of a node are live."""
+    channels: Tensor = facts.live[node]
+    return int(channels.sum())

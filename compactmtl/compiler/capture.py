@@ -1,0 +1,182 @@
+"""Capture a network as an ATen graph, without decompositions, with dynamic batch and size."""
+
+import contextlib
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import Dim
+from torch.utils._pytree import KeyEntry, tree_flatten_with_path
+
+from compactmtl.errors import CaptureError, NonFiniteError, UsageError
+
+Inputs = tuple[Tensor, ...]
+
+
+@dataclass
+class Captured:
+    """A network as a graph.
+
+    Attributes:
+        module: The unlifted ATen graph; parameters keep their names and are the caller's tensors.
+        inputs: Example inputs, batch at least 2 where the batch is dynamic.
+        input_names: Names of the inputs, in order.
+        output_names: Names of the flattened outputs: dict keys, or ``output``, ``output_1``, ...
+        dynamic: Per input the names of its dynamic axes.
+    """
+
+    module: fx.GraphModule
+    inputs: Inputs
+    input_names: list[str]
+    output_names: list[str]
+    dynamic: list[dict[int, str]]
+
+
+AXIS_NAMES = {0: "batch", 2: "height", 3: "width"}
+
+
+def as_inputs(example_inputs: Tensor | Sequence[Tensor]) -> Inputs:
+    """Return example inputs as a tuple of tensors.
+
+    Raises:
+        UsageError: Something in there is not a tensor.
+    """
+    inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
+    for index, value in enumerate(inputs):
+        if not isinstance(value, Tensor):
+            raise UsageError(
+                f"example input {index} is a {type(value).__name__}, expected a tensor",
+                hint="give one tensor, or a tuple of tensors",
+            )
+    return inputs
+
+
+def dynamic_shapes(inputs: Inputs) -> tuple[dict[int, Any], ...]:
+    """Return the shape specification: batch free, and height and width of images too."""
+    return tuple(
+        {
+            axis: Dim.AUTO
+            for axis in AXIS_NAMES
+            if axis < value.ndim and (axis == 0 or value.ndim == 4)
+        }
+        for value in inputs
+    )
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put every submodule into eval mode, and each back into its own mode afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def check_finite(model: nn.Module) -> None:
+    """Check all parameters and buffers.
+
+    Raises:
+        NonFiniteError: One holds NaN or Inf; the message names it.
+    """
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            bad = int((~torch.isfinite(tensor)).sum())
+            raise NonFiniteError(
+                f"`{name}` holds {bad} NaN or Inf of {tensor.numel()} values",
+                hint="train with a lower learning rate, or take an earlier checkpoint",
+            )
+
+
+def _user_frame(error: BaseException) -> str:
+    """Return ``file:line: code`` of the innermost frame outside torch."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "/torch/" not in frame.filename and not frame.filename.startswith("<")
+    ]
+    ours = [frame for frame in frames if not frame.filename.endswith("compiler/capture.py")]
+    if not ours:
+        return ""
+    return f" at {ours[-1].filename}:{ours[-1].lineno}: {ours[-1].line}"
+
+
+def _name(path: Sequence[KeyEntry]) -> str:
+    parts = [
+        str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", "")))) for key in path
+    ]
+    return ".".join(parts)
+
+
+def names_of_outputs(outputs: Any) -> list[str]:
+    """Return one name per tensor of a network's return value."""
+    paths = [path for path, _ in tree_flatten_with_path(outputs)[0]]
+    names = [_name(path) for path in paths]
+    if all(name == "" or name.isdigit() for name in names):
+        return ["output" if i == 0 else f"output_{i}" for i in range(len(names))]
+    return names
+
+
+def capture(
+    model: nn.Module, example_inputs: Tensor | Sequence[Tensor], *, dynamic: bool = True
+) -> Captured:
+    """Capture ``model`` in eval mode; the model itself is unchanged.
+
+    Args:
+        model: The network; its parameters must be finite.
+        example_inputs: One tensor or several, batched.
+        dynamic: Leave batch, height and width free where the network allows it.
+
+    Raises:
+        CaptureError: ``torch.export`` refuses the network, or the inputs do not fit it.
+        NonFiniteError: A weight is NaN or Inf.
+    """
+    check_finite(model)
+    inputs = as_inputs(example_inputs)
+    if dynamic and all(value.ndim and value.shape[0] == 1 for value in inputs):
+        # an example batch of 1 would be burnt into the graph
+        inputs = tuple(value.repeat(2, *[1] * (value.ndim - 1)) for value in inputs)
+    shapes = dynamic_shapes(inputs) if dynamic else None
+    with evaluating(model), torch.no_grad():
+        try:
+            outputs = model(*inputs)
+        except Exception as error:  # whatever the user's forward raises
+            raise CaptureError(
+                f"the network does not run on inputs {[tuple(v.shape) for v in inputs]}: "
+                f"{_first_line(error)}{_user_frame(error)}",
+                hint="check shape and dtype of the example inputs",
+            ) from error
+        try:
+            program = torch.export.export(model, inputs, dynamic_shapes=shapes, strict=False)
+        except Exception as error:  # torch.export raises many types
+            raise CaptureError(
+                f"torch.export refuses the network: {_first_line(error)}{_user_frame(error)}",
+                hint="avoid Python branches on tensor values; if only the size must be fixed, "
+                "capture with a static shape",
+            ) from error
+    module = program.module()
+    assert isinstance(module, fx.GraphModule)
+    placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
+    return Captured(
+        module=module,
+        inputs=inputs,
+        input_names=[node.name for node in placeholders],
+        output_names=names_of_outputs(outputs),
+        dynamic=[
+            {
+                axis: AXIS_NAMES[axis]
+                for axis in (shapes[index] if shapes else {})
+                if not isinstance(node.meta["val"].shape[axis], int)
+            }
+            for index, node in enumerate(placeholders)
+        ],
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

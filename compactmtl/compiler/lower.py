@@ -1,0 +1,182 @@
+"""Carry out a plan: cut weights, insert selects, drop what nobody reads."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, fx, nn
+
+from compactmtl.compiler.cost import CostModel
+from compactmtl.compiler.plan import Plan, channel_ids
+from compactmtl.compiler.precision import put, to_double
+from compactmtl.compiler.rules import Facts
+from compactmtl.compiler.value import attribute
+
+Layout = tuple[int, ...]
+
+
+class Lowering:
+    """A copy of the captured graph that is being rewritten, in float64.
+
+    Nodes keep their names, so that original and rewritten values can be compared.
+    """
+
+    def __init__(self, facts: Facts, plan: Plan, cost: CostModel) -> None:
+        self.facts = facts
+        self.plan = plan
+        self.cost = cost
+        self.graph = fx.Graph()
+        self.like: dict[str, str] = {}
+        """For each parameter that the original does not have: one whose type it takes."""
+        self._tensors: dict[str, Tensor] = {}
+        self._indices: set[str] = set()
+        self._layouts: dict[fx.Node, Layout] = {}
+        self._selected: dict[tuple[fx.Node, Layout], fx.Node] = {}
+        self._originals: dict[fx.Node, fx.Node] = {}
+        self._last_placeholder: fx.Node
+
+    # What rules ask.
+
+    def original(self, node: fx.Node) -> fx.Node:
+        """Return the captured node behind a node of the new graph."""
+        return self._originals[node]
+
+    def layout(self, node: fx.Node) -> Layout:
+        """Return the channels a value of the new graph stores."""
+        return self._layouts[node]
+
+    def rows(self, original: fx.Node) -> Layout:
+        """Return the output channels the plan gives to a source."""
+        return self.plan.rows[original.name]
+
+    def need(self, original: fx.Node) -> Tensor:
+        """Return the channels of a captured value that the plan stores."""
+        channels = torch.zeros(self.facts.num_channels(original), dtype=torch.bool)
+        channels[list(self.plan.stored[original.name])] = True
+        return channels
+
+    def tensor(self, argument: object) -> Tensor:
+        """Return the parameter or buffer behind an argument, floats as float64."""
+        tensor = self.facts.tensor(argument)
+        return to_double(tensor)
+
+    # What rules do.
+
+    def select(self, node: fx.Node, wanted: Layout) -> fx.Node:
+        """Return ``node`` with exactly the ``wanted`` channels, through a gather if it must be."""
+        stored = self.layout(node)
+        if stored == wanted:
+            return node
+        key = (node, wanted)
+        if key not in self._selected:
+            position = {channel: i for i, channel in enumerate(stored)}
+            index = torch.tensor([position[channel] for channel in wanted])
+            name = f"{node.name}_channels_{len(self._selected)}"
+            self._tensors[name] = index
+            self._indices.add(name)
+            with self.graph.inserting_after(
+                self._last_placeholder if node.op == "placeholder" else node
+            ):
+                stored_index = self.graph.get_attr(name)
+            with self.graph.inserting_after(stored_index):
+                gather = self.graph.call_function(
+                    torch.ops.aten.index_select.default, (node, 1, stored_index)
+                )
+            self._layouts[gather] = wanted
+            self._selected[key] = gather
+        return self._selected[key]
+
+    def read(self, node: fx.Node, read: Tensor, *, weight: Tensor) -> Layout:
+        """Let ``node`` read its first argument: gathered, or all that is stored. Return which."""
+        source = node.args[0]
+        assert isinstance(source, fx.Node)
+        stored, wanted = self.layout(source), channel_ids(read)
+        taps = weight[0, 0].numel() if weight.numel() else 1
+        if wanted == stored or not self.cost.gathers(
+            read=len(wanted), stored=len(stored), rows=weight.shape[0], taps=taps
+        ):
+            return stored
+        self.plan.gathers[node.name] = wanted
+        node.replace_input_with(source, self.select(source, wanted))
+        return wanted
+
+    def align(self, node: fx.Node, *, positions: Sequence[int]) -> Layout:
+        """Bring the arguments at ``positions`` to one layout; return it."""
+        arguments = [node.args[position] for position in positions]
+        layouts = {self.layout(argument) for argument in arguments}  # type: ignore[arg-type]
+        if len(layouts) == 1:
+            return layouts.pop()
+        wanted = self.plan.stored[self.original(node).name]
+        new = list(node.args)
+        for position, argument in zip(positions, arguments, strict=True):
+            new[position] = self.select(argument, wanted)  # type: ignore[arg-type]
+        node.args = tuple(new)
+        return wanted
+
+    def replace_tensor(self, node: fx.Node, position: int, tensor: Tensor) -> None:
+        """Put ``tensor`` in the place of the parameter or buffer at an argument's position."""
+        argument = node.args[position]
+        assert isinstance(argument, fx.Node)
+        self._tensors[str(argument.target)] = tensor.contiguous()
+
+    def add_bias(self, node: fx.Node, tensor: Tensor) -> None:
+        """Give a convolution or linear op that has none a bias."""
+        weight = node.args[1]
+        assert isinstance(weight, fx.Node)
+        name = ".".join([*str(weight.target).split(".")[:-1], "bias"])
+        with self.graph.inserting_before(node):
+            bias = self.graph.get_attr(name)
+        node.args = (node.args[0], weight, bias, *node.args[3:])
+        self.like[name] = str(weight.target)
+        self._tensors[name] = tensor.contiguous()
+
+    # The flow.
+
+    def run(self) -> fx.GraphModule:
+        """Rewrite the whole graph and return it as a module in float64."""
+        mapping: dict[fx.Node, fx.Node] = {}
+        for old in self.facts.module.graph.nodes:
+            new = self.graph.node_copy(old, lambda node: mapping[node])
+            mapping[old] = new
+            if old.op == "placeholder":
+                self._last_placeholder = new
+            self._originals[new] = old
+            if old in self.facts.values:
+                self._layouts[new] = self._lower(old, new)
+            elif old.op != "get_attr":
+                self._restore(new)
+        self.graph.set_codegen(copy.deepcopy(self.facts.module.graph._codegen))
+        self.graph.eliminate_dead_code()
+        return self._assemble()
+
+    def _lower(self, old: fx.Node, new: fx.Node) -> Layout:
+        if not self.plan.stored[old.name] and old.op != "placeholder":
+            return ()  # nobody reads it: dead code elimination takes it
+        rule = self.facts.rules.get(old)
+        if rule is not None:
+            return rule.lower(new, self)
+        self._restore(new)
+        return tuple(range(self.facts.num_channels(old)))
+
+    def _restore(self, node: fx.Node) -> None:
+        """Give an op without a rule its inputs in natural order at full width."""
+        for source in node.all_input_nodes:
+            original = self._originals.get(source)
+            if original in self.facts.values and len(self._layouts[source]) > 0:
+                if len(self.plan.stored[original.name]) < self.facts.num_channels(original):
+                    continue  # only its size is asked for
+                wanted = tuple(range(self.facts.num_channels(original)))
+                node.replace_input_with(source, self.select(source, wanted))
+
+    def _assemble(self) -> fx.GraphModule:
+        root = nn.Module()
+        for node in self.graph.nodes:
+            if node.op != "get_attr":
+                continue
+            name = str(node.target)
+            if name in self._indices:
+                put(root, name, self._tensors[name], like=None)
+                continue
+            like = attribute(self.facts.module, self.like.get(name, name))
+            put(root, name, self._tensors.get(name, to_double(like.detach())).clone(), like=like)
+        return fx.GraphModule(root, self.graph)

@@ -1,0 +1,85 @@
+"""Batch normalisation with running statistics."""
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, fx
+
+from compactmtl.compiler.rules.base import (
+    ChannelSets,
+    Facts,
+    Rule,
+    channelwise,
+    one_input,
+    shared_tensor,
+)
+
+if TYPE_CHECKING:
+    from compactmtl.compiler.lower import Lowering
+
+# aten.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn)
+TENSORS = range(1, 5)
+
+
+class BatchNorm(Rule):
+    """``y[:, c] = (x[:, c] - mean[c]) * s[c] + bias[c]`` with ``s = weight / sqrt(var + eps)``.
+
+    Rewrites: weight, bias and both statistics are cut to the stored channels.
+    Leaves alone: batch norm in train mode or without statistics, and shared weights.
+    Algebra: ``s[c] = 0`` makes the channel the constant bias[c]; a constant stays constant.
+    """
+
+    ops = frozenset({"batch_norm"})
+
+    def refuses(self, node: fx.Node, facts: Facts) -> str:
+        """Refuse train mode, missing statistics and parameters that are no plain tensors."""
+        if node.args[5]:
+            return "it is batch norm in train mode"
+        if node.args[3] is None or node.args[4] is None:
+            return "it has no running statistics"
+        for argument in node.args[1:5]:
+            if argument is not None and not (
+                isinstance(argument, fx.Node) and argument.op == "get_attr"
+            ):
+                return "a parameter of it is computed"
+        shared = shared_tensor(node)
+        return f"`{shared}` is used by several calls" if shared else super().refuses(node, facts)
+
+    def _scale(self, node: fx.Node, facts: Facts) -> Tensor:
+        variance = facts.tensor(node.args[4]).double()
+        scale = (variance + float(node.args[7])).rsqrt()  # type: ignore[arg-type]
+        if node.args[1] is not None:
+            scale = scale * facts.tensor(node.args[1]).double()
+        return scale
+
+    def constants(self, node: fx.Node, facts: Facts) -> Tensor:
+        """Apply the affine map to constants; a zero scale makes a constant of anything."""
+        scale = self._scale(node, facts)
+        bias = 0.0 if node.args[2] is None else facts.tensor(node.args[2]).double()
+        mean = facts.tensor(node.args[3]).double()
+        before = facts.constants[channelwise(node)]
+        before = torch.where(scale == 0, mean, before)
+        result: Tensor = (before - mean) * scale + bias
+        return torch.where(before.isnan(), torch.full_like(result, math.nan), result)
+
+    def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
+        """Read live channels with a scale; the others are their bias whatever comes in."""
+        return one_input(node, facts.live[node] & (self._scale(node, facts) != 0))
+
+    def couples(self, node: fx.Node) -> list[fx.Node]:
+        """Share the input's numbering."""
+        return [channelwise(node)]
+
+    def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
+        """Need the same channels stored, also those with scale 0."""
+        return one_input(node, needed)
+
+    def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
+        """Cut the parameters to the input's layout."""
+        layout = lowering.layout(channelwise(node))
+        for position in TENSORS:
+            argument = node.args[position]
+            if argument is not None:
+                lowering.replace_tensor(node, position, lowering.tensor(argument)[list(layout)])
+        return layout

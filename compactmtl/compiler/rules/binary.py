@@ -1,0 +1,60 @@
+"""Two tensors combined channel by channel: residual additions, gates."""
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, fx
+
+from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule
+
+if TYPE_CHECKING:
+    from compactmtl.compiler.lower import Lowering
+
+
+class Binary(Rule):
+    """``y[:, c] = a[:, c] op b[:, c]`` for addition, subtraction and multiplication.
+
+    Rewrites: both operands are brought to one layout, the larger one through a select.
+    Leaves alone: operands of different channel counts or ranks (broadcasting over channels), and
+    operands that are parameters.
+    Algebra: constants combine by the op; 0 times anything is 0 (modulo Inf and NaN).
+    """
+
+    ops = frozenset({"add", "sub", "mul", "maximum", "minimum"})
+    unifies = True
+
+    def refuses(self, node: fx.Node, facts: Facts) -> str:
+        """Refuse operands that do not share their channels one to one."""
+        pair = node.args[:2]
+        if not all(isinstance(a, fx.Node) and a in facts.values for a in pair):
+            return "an operand has no known channel axis"
+        first, second = (a.meta["val"] for a in pair)  # type: ignore[union-attr]
+        if first.ndim != second.ndim or first.shape[1] != second.shape[1]:
+            return "its operands do not have the same channels"
+        return ""
+
+    def constants(self, node: fx.Node, facts: Facts) -> Tensor:
+        """Combine the constants."""
+        a, b = (facts.constants[x] for x in node.args[:2])  # type: ignore[index]
+        result: Tensor = node.target(a.nan_to_num(0.0), b.nan_to_num(0.0), **node.kwargs)  # type: ignore[operator]
+        result = torch.where(a.isnan() | b.isnan(), torch.full_like(result, math.nan), result)
+        if node.target.overloadpacket.__name__ == "mul":  # type: ignore[union-attr]
+            result = torch.where((a == 0) | (b == 0), torch.zeros_like(result), result)
+        return result
+
+    def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
+        """Read the live channels of both."""
+        return dict.fromkeys(self.couples(node), facts.live[node])
+
+    def couples(self, node: fx.Node) -> list[fx.Node]:
+        """Share the numbering of both."""
+        return [x for x in node.args[:2] if isinstance(x, fx.Node)]
+
+    def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
+        """Need the same channels of both stored."""
+        return dict.fromkeys(self.couples(node), needed)
+
+    def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
+        """Bring both operands to one layout."""
+        return lowering.align(node, positions=(0, 1))

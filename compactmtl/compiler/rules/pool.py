@@ -1,0 +1,149 @@
+"""Pooling, resizing and reductions over space: each channel on its own."""
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, fx
+
+from compactmtl.compiler.rules.base import (
+    ChannelSets,
+    Facts,
+    Rule,
+    channelwise,
+    none_constant,
+    one_input,
+)
+
+if TYPE_CHECKING:
+    from compactmtl.compiler.lower import Lowering
+
+
+class Spatial(Rule):
+    """``y[:, c] = f(x[:, c])``, f over positions with weights that sum to 1, or a maximum.
+
+    Rewrites: nothing; the op runs on the stored channels.
+    Leaves alone: a mean or flatten that touches the channel or batch axis, or mixes positions
+    into channels.
+    Algebra: such an f maps a constant image to the same constant. Average pooling that counts zero
+    padding does not: there only 0 stays constant.
+    """
+
+    ops = frozenset({
+        "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d",
+        "max_pool2d_with_indices", "upsample_bilinear2d", "upsample_nearest2d", "mean", "flatten",
+    })  # fmt: skip
+
+    def refuses(self, node: fx.Node, facts: Facts) -> str:
+        """Refuse reductions over other axes than space, and flattening of real images."""
+        why = super().refuses(node, facts)
+        if why:
+            return why
+        source = node.args[0].meta["val"]  # type: ignore[union-attr]
+        name = node.target.overloadpacket.__name__  # type: ignore[union-attr]
+        if name == "mean":
+            axes = node.args[1] if len(node.args) > 1 else None
+            if not isinstance(axes, (list, tuple)) or {a % source.ndim for a in axes} & {0, 1}:
+                return "it averages over batch or channels"
+        elif name == "flatten":
+            start = node.args[1] if len(node.args) > 1 else 0
+            if start != 1 or any(size != 1 for size in source.shape[2:]):
+                return "it flattens positions into channels"
+        elif source.ndim != 4:
+            return "its input is not a batch of images"
+        return ""
+
+    def constants(self, node: fx.Node, facts: Facts) -> Tensor:
+        """Keep constants; where zero padding is averaged in, keep 0 only."""
+        before = facts.constants[channelwise(node)]
+        if node.target.overloadpacket.__name__ == "avg_pool2d" and not _plain_average(node):  # type: ignore[union-attr]
+            return torch.where(before == 0, before, torch.full_like(before, math.nan))
+        return before
+
+    def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
+        """Read what is live."""
+        return one_input(node, facts.live[node])
+
+    def couples(self, node: fx.Node) -> list[fx.Node]:
+        """Share the input's numbering."""
+        return [channelwise(node)]
+
+    def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
+        """Need the same channels stored."""
+        return one_input(node, needed)
+
+    def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
+        """Keep the input's layout."""
+        return lowering.layout(channelwise(node))
+
+
+def _plain_average(node: fx.Node) -> bool:
+    """Tell whether every window of an average pool divides by the positions it really holds."""
+    padding = node.args[3] if len(node.args) > 3 else 0
+    padded = any(padding) if isinstance(padding, (list, tuple)) else bool(padding)
+    ceil_mode = len(node.args) > 4 and bool(node.args[4])
+    divisor = len(node.args) > 6 and node.args[6] is not None
+    return not (padded or ceil_mode or divisor)
+
+
+class PoolOutput(Spatial):
+    """Output 0 (maxima) or 1 (their positions) of a max pool that returns both.
+
+    Rewrites: nothing. Leaves alone: elements of any other tuple.
+    Algebra: maxima of a constant channel are that constant; positions are never a constant.
+    """
+
+    ops = frozenset({"getitem"})
+
+    def refuses(self, node: fx.Node, facts: Facts) -> str:
+        """Refuse tuples that do not come from a pool with a rule."""
+        parent = node.args[0]
+        if not isinstance(parent, fx.Node) or not isinstance(facts.rules.get(parent), Spatial):
+            return "it takes a part of an op that has no rule"
+        return ""
+
+    def constants(self, node: fx.Node, facts: Facts) -> Tensor:
+        """Keep the constants of the maxima."""
+        before = facts.constants[channelwise(node)]
+        return before if node.args[1] == 0 else none_constant(before.numel())
+
+
+class Unpool(Rule):
+    """Max-unpooling: each channel's numbers go to the positions that its own pooling remembered.
+
+    Rewrites: values and positions are brought to one layout.
+    Leaves alone: values and positions with different channel counts.
+    Algebra: a channel of constant 0 stays 0; any other constant becomes a pattern that varies.
+    """
+
+    ops = frozenset({"max_unpool2d"})
+    unifies = False
+
+    def refuses(self, node: fx.Node, facts: Facts) -> str:
+        """Refuse operands that do not share their channels one to one."""
+        pair = node.args[:2]
+        if not all(isinstance(a, fx.Node) and a in facts.values for a in pair):
+            return "an operand has no known channel axis"
+        first, second = (facts.num_channels(a) for a in pair)  # type: ignore[arg-type]
+        return "" if first == second else "values and positions do not have the same channels"
+
+    def constants(self, node: fx.Node, facts: Facts) -> Tensor:
+        """Keep zeros only."""
+        before = facts.constants[channelwise(node)]
+        return torch.where(before == 0, before, torch.full_like(before, math.nan))
+
+    def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
+        """Read live values and their positions."""
+        return dict.fromkeys(self.couples(node), facts.live[node])
+
+    def couples(self, node: fx.Node) -> list[fx.Node]:
+        """Share the numbering of values and positions."""
+        return [x for x in node.args[:2] if isinstance(x, fx.Node)]
+
+    def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
+        """Need the same channels of both stored."""
+        return dict.fromkeys(self.couples(node), needed)
+
+    def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
+        """Bring values and positions to one layout."""
+        return lowering.align(node, positions=(0, 1))

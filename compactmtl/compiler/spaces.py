@@ -1,0 +1,42 @@
+"""Spaces: values that share one channel numbering, because ops combine them channel by channel."""
+
+from dataclasses import dataclass, field
+
+from torch import fx
+
+from compactmtl.compiler.rules import Facts
+
+
+@dataclass
+class Space:
+    """Values with one channel numbering.
+
+    Attributes:
+        nodes: The values, in graph order.
+        unified: Whether an op combines several of them, as the additions of a residual stream do.
+    """
+
+    nodes: list[fx.Node] = field(default_factory=list)
+    unified: bool = False
+
+
+def find_spaces(facts: Facts) -> dict[fx.Node, Space]:
+    """Return the space of every value (union of what the rules couple)."""
+    parent: dict[fx.Node, fx.Node] = {node: node for node in facts.values}
+
+    def root(node: fx.Node) -> fx.Node:
+        while parent[node] is not node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for node, rule in facts.rules.items():
+        for other in rule.couples(node):
+            if facts.num_channels(other) == facts.num_channels(node):
+                parent[root(other)] = root(node)
+    spaces: dict[fx.Node, Space] = {}
+    for node in facts.values:
+        space = spaces.setdefault(root(node), Space())
+        space.nodes.append(node)
+        space.unified |= node in facts.rules and facts.rules[node].unifies
+    return {node: spaces[root(node)] for node in facts.values}

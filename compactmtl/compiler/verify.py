@@ -1,0 +1,191 @@
+"""Prove that two graphs compute the same, on given inputs, by the rule below.
+
+1. float64: relative error per output at most 1e-11.
+2. float32: the compact graph's error against the float64 reference is at most 4 times the original
+   float32 graph's own error against it.
+3. Where the graph holds selections (positions of maxima), rounding alone can flip one: each flip
+   must be a near-tie, flips are counted, and 1 and 2 are checked with the float64 reference's
+   selections imposed on all.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.utils._pytree import tree_leaves
+
+from compactmtl.compiler.precision import to_double
+from compactmtl.compiler.selection import SelectingRunner, Selections, has_selections
+from compactmtl.errors import NonFiniteError, VerificationError
+
+FP64_TOLERANCE = 1e-11
+FP32_FACTOR = 4.0
+# Two units in the last place of the output's magnitude: where the original happens to be exact,
+# any other order of summation still rounds.
+FP32_FLOOR = 2 * 2.0**-23
+NEAR_TIE = 1e-5
+
+
+@dataclass
+class OutputCheck:
+    """Worst errors of one output over all inputs, relative to its largest magnitude."""
+
+    fp64_error: float = 0.0
+    fp32_error: float = 0.0
+    fp32_error_of_original: float = 0.0
+
+
+@dataclass
+class Verification:
+    """What was checked and how close it was.
+
+    Attributes:
+        outputs: Per output the worst errors.
+        num_inputs: Number of input sets that were run.
+        shapes: Their shapes.
+        flips: Selections that rounding flipped, all of them near-ties.
+        widest_gap: The widest of these near-ties, relative.
+    """
+
+    outputs: dict[str, OutputCheck] = field(default_factory=dict)
+    num_inputs: int = 0
+    shapes: list[list[int]] = field(default_factory=list)
+    flips: int = 0
+    widest_gap: float = 0.0
+
+    @property
+    def max_rel_error(self) -> float:
+        """Return the largest float32 error against the float64 reference over all outputs."""
+        return max((check.fp32_error for check in self.outputs.values()), default=0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON data."""
+        return {
+            "fp64_tolerance": FP64_TOLERANCE,
+            "fp32_factor": FP32_FACTOR,
+            "num_inputs": self.num_inputs,
+            "shapes": self.shapes,
+            "selection_flips": self.flips,
+            "selection_widest_gap": self.widest_gap,
+            "outputs": {name: vars(check) for name, check in self.outputs.items()},
+        }
+
+
+@dataclass
+class Quartet:
+    """The four graphs that are compared: original and compact, in float64 and as delivered."""
+
+    original64: fx.GraphModule
+    compact64: fx.GraphModule
+    original: fx.GraphModule
+    compact: fx.GraphModule
+
+
+def run(
+    module: fx.GraphModule, inputs: Sequence[Tensor], imposed: Mapping[str, Tensor] | None
+) -> tuple[list[Tensor], Selections]:
+    """Run a graph; return its flattened outputs and its selections."""
+    selections = Selections()
+    if not has_selections(module):
+        return tree_leaves(module(*inputs)), selections
+    with fx.traceback.preserve_node_meta(False):
+        result = SelectingRunner(module, selections, imposed).run(*inputs)
+    return tree_leaves(result), selections
+
+
+@torch.no_grad()
+def verify(
+    quartet: Quartet,
+    input_sets: Iterable[Sequence[Tensor]],
+    output_names: Sequence[str],
+    stored: Mapping[str, Sequence[int]],
+) -> Verification:
+    """Compare the graphs on every input set.
+
+    Args:
+        quartet: The graphs.
+        input_sets: Inputs in the original precision, any shapes the graphs take.
+        output_names: Names of the flattened outputs.
+        stored: Per pool node of the compact graph the original channels it stores.
+
+    Raises:
+        VerificationError: An output differs by more than rounding, or a selection flipped without
+            a near-tie.
+        NonFiniteError: The original network yields NaN or Inf.
+    """
+    report = Verification(outputs={name: OutputCheck() for name in output_names})
+    for inputs in input_sets:
+        report.num_inputs += 1
+        report.shapes.append(list(inputs[0].shape))
+        wide = [to_double(value) for value in inputs]
+        reference, chosen = run(quartet.original64, wide, None)
+        _check_finite(reference, output_names, inputs)
+        full = chosen.chosen
+        kept = {
+            name: full[name][:, list(channels)] for name, channels in stored.items() if name in full
+        }
+        for module, values, imposed, key in (
+            (quartet.compact64, wide, kept, "fp64_error"),
+            (quartet.original, inputs, full, "fp32_error_of_original"),
+            (quartet.compact, inputs, kept, "fp32_error"),
+        ):
+            outputs, selections = run(module, values, imposed)
+            if selections.widest_gap > NEAR_TIE:
+                raise VerificationError(
+                    f"a max pool chose another position without a near-tie (relative gap "
+                    f"{selections.widest_gap:.1e}, allowed {NEAR_TIE:.0e}); nothing was written",
+                    hint="this is a bug in a compiler rule; please report the network",
+                )
+            report.flips += selections.flips
+            report.widest_gap = max(report.widest_gap, selections.widest_gap)
+            for name, expected, got in zip(output_names, reference, outputs, strict=True):
+                check = report.outputs[name]
+                setattr(check, key, max(getattr(check, key), relative_error(got, expected, name)))
+        _judge(report)
+    return report
+
+
+def relative_error(got: Tensor, expected: Tensor, name: str) -> float:
+    """Return max abs difference over max abs expected, in float64."""
+    if got.shape != expected.shape:
+        raise VerificationError(
+            f"output `{name}` has shape {tuple(got.shape)}, expected {tuple(expected.shape)}; "
+            "nothing was written"
+        )
+    if not got.numel():
+        return 0.0
+    error = (got.double() - expected.double()).abs().max().item()
+    scale = expected.abs().max().item()
+    return float(error / scale) if scale else float(error)
+
+
+def _check_finite(
+    outputs: Sequence[Tensor], names: Sequence[str], inputs: Sequence[Tensor]
+) -> None:
+    for name, value in zip(names, outputs, strict=True):
+        if not torch.isfinite(value).all():
+            raise NonFiniteError(
+                f"output `{name}` of the original network is NaN or Inf on an input of shape "
+                f"{tuple(inputs[0].shape)}",
+                hint="check the weights with `compactmtl inspect`, and the range of the input",
+            )
+
+
+def _judge(report: Verification) -> None:
+    for name, check in report.outputs.items():
+        if not check.fp64_error <= FP64_TOLERANCE:
+            raise VerificationError(
+                f"output `{name}`: float64 relative error {check.fp64_error:.1e}, allowed "
+                f"{FP64_TOLERANCE:.0e}; nothing was written",
+                hint="this is a bug in a compiler rule; please report the network",
+            )
+        bound = FP32_FACTOR * check.fp32_error_of_original + FP32_FLOOR
+        if not check.fp32_error <= bound:
+            raise VerificationError(
+                f"output `{name}`: float32 relative error {check.fp32_error:.1e}, allowed "
+                f"{bound:.1e} ({FP32_FACTOR:g} times the original's "
+                f"{check.fp32_error_of_original:.1e}); nothing was written",
+                hint="this is a bug in a compiler rule; please report the network",
+            )

@@ -1,0 +1,70 @@
+"""Data sets: images with a target per task; one data set per file."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+from compactmtl.errors import UsageError
+from compactmtl.parts import nearest
+
+if TYPE_CHECKING:
+    from compactmtl.data.dataset import MultiTaskDataset
+    from compactmtl.multitask.task import Task
+
+__all__ = ["DATASETS", "BuiltInDataset"]
+
+
+class _DatasetClass(Protocol):
+    def __call__(self, split: str, **args: object) -> "MultiTaskDataset": ...
+
+    def declared_tasks(self, **args: object) -> "Mapping[str, Task]": ...
+
+
+@dataclass(frozen=True)
+class BuiltInDataset:
+    """A data set's class, imported when it is first used: listing names needs no torch."""
+
+    name: str
+    module: str
+    attribute: str
+
+    def load(self) -> _DatasetClass:
+        """Import and return the class."""
+        return cast("_DatasetClass", getattr(importlib.import_module(self.module), self.attribute))
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self.load())
+
+    def __call__(self, split: str, **args: object) -> "MultiTaskDataset":
+        """Build the data set.
+
+        Raises:
+            UsageError: It has no such argument, or a value is out of its range.
+            CompactMTLError: What the data set itself raises.
+        """
+        known = [name for name in self.__signature__.parameters if name != "split"]
+        for given in args:
+            if given not in known:
+                raise UsageError(
+                    f"data set `{self.name}` has no argument `{given}`{nearest(given, known)}",
+                    hint=f"arguments: {', '.join(known)}",
+                )
+        return self.load()(split, **args)
+
+    def declared_tasks(self, **args: object) -> "dict[str, Task]":
+        """Return the tasks the data set has targets for; touches no disk."""
+        return dict(self.load().declared_tasks(**args))
+
+
+DATASETS: "dict[str, Callable[..., MultiTaskDataset]]" = {
+    entry.name: entry
+    for entry in (
+        BuiltInDataset("rooms", "compactmtl.data.rooms", "Rooms"),
+        BuiltInDataset("nuclei_128", "compactmtl.data.nuclei", "Nuclei"),
+        BuiltInDataset("camvid_160x120", "compactmtl.data.camvid", "CamVid"),
+    )
+}
+"""The built-in data sets by the name a recipe uses; called as ``factory(split, **args)``."""

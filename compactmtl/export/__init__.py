@@ -1,0 +1,79 @@
+"""Write a compact model for a runtime, run it there, and compare it with the model.
+
+Nothing heavy is imported before a target is used: the bench reads sidecars without torch.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compactmtl.errors import UsageError
+from compactmtl.parts import nearest
+
+if TYPE_CHECKING:
+    from compactmtl.compact import CompactModel
+    from compactmtl.export.base import Array, Exporter, Which
+    from compactmtl.export.sidecar import Sidecar
+
+
+def _onnx() -> "Exporter":
+    from compactmtl.export.onnx import OnnxExporter
+
+    return OnnxExporter()
+
+
+TARGETS: dict[str, Callable[[], "Exporter"]] = {"onnx": _onnx}
+"""Target name to a function that imports and makes its exporter."""
+
+
+def find_target(name: str) -> "Exporter":
+    """Return the exporter of a target.
+
+    Raises:
+        UsageError: There is no such target; the hint lists those there are.
+    """
+    if name not in TARGETS:
+        raise UsageError(
+            f"no export target called `{name}`{nearest(name, TARGETS)}",
+            hint=f"there are: {', '.join(TARGETS)}",
+        )
+    return TARGETS[name]()
+
+
+def export(
+    compact: "CompactModel | str | Path",
+    path: str | Path,
+    *,
+    target: str = "onnx",
+    which: "Which" = "compact",
+    opset: int | None = None,
+    inputs: "Mapping[str, Array] | None" = None,
+) -> "Sidecar":
+    """Write a compact model for a runtime, checked in that runtime against the model.
+
+    Writes the artefact, its sidecar ``<path>.json`` and, for the compact model, ``reference.npz``
+    beside it: the inputs of the check (``input.<name>``) and the outputs torch computes for them in
+    fp64, rounded to fp32 (``output.<name>``).
+
+    Args:
+        compact: A compact model, or the folder that ``compress`` wrote.
+        path: Where the artefact goes.
+        target: One of ``TARGETS``.
+        which: The compact model, or ``dense`` for its dense twin.
+        opset: Operator set version, for targets that have one; None: the exporter's own choice.
+        inputs: Samples to check with, by input name; None: the folder's ``inputs.npz``, or random
+            ones where ``compact`` is no folder.
+
+    Returns:
+        The sidecar: interface, parity per task, versions.
+
+    Raises:
+        UsageError: There is no such target.
+        MissingFileError: The folder is not one that ``compress`` wrote.
+        ExportError: The target cannot take the model, or computes something else; then nothing is
+            written.
+    """
+    exporter = find_target(target)
+    from compactmtl.export.write import write
+
+    return write(exporter, compact, Path(path), which=which, opset=opset, inputs=inputs)

@@ -1,0 +1,286 @@
+"""Target ``onnx``: one ONNX file, checked in ONNX Runtime on the CPU."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from torch.export import ExportedProgram
+
+from compactmtl.environment import version
+from compactmtl.errors import CorruptFileError, ExportError, MissingFileError
+from compactmtl.export.base import (
+    Array,
+    Arrays,
+    Exporter,
+    Interface,
+    Runnable,
+    Stored,
+    Which,
+)
+from compactmtl.export.cases import Case, check_stored, make_cases
+from compactmtl.export.onnx_names import rename_dimensions, rename_interface, shape_of, strip_traces
+from compactmtl.export.onnx_ops import TRANSLATIONS
+from compactmtl.export.parity import Parity, check_parity
+from compactmtl.export.reference import Reference
+from compactmtl.export.sidecar import (
+    InputSpec,
+    OutputSpec,
+    Parent,
+    Sidecar,
+    Verified,
+    write_sidecar,
+)
+from compactmtl.files import atomic_write, sha256
+
+OPSET = 20
+"""Newest operator set that the exporter's own operator library is written in."""
+OPSETS = range(18, 24)
+"""Operator sets that can be asked for."""
+MAX_BYTES = 2**31 - 2**20
+"""Protobuf's limit for one file, less room for the graph itself."""
+NOISY_LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
+
+
+class OnnxExporter(Exporter):
+    """Write ONNX from the exported program.
+
+    Supports:
+        Everything ``torch.onnx`` translates; max-unpooling at any image size.
+    Refuses:
+        Programs over 2 GB; what ``torch.onnx`` cannot translate.
+    Fidelity:
+        The rule of ``parity.py``, on stored inputs, another batch size and another image size.
+    """
+
+    target: ClassVar[str] = "onnx"
+    suffix: ClassVar[str] = ".onnx"
+
+    def export(
+        self,
+        program: ExportedProgram,
+        interface: Interface,
+        path: Path,
+        *,
+        stored: Stored,
+        parent: Parent,
+        which: Which,
+        opset: int | None = None,
+    ) -> Sidecar:
+        """Write ``path`` and its sidecar; see ``Exporter.export``."""
+        check_stored(stored, program, interface)
+        reference = Reference(program)
+        cases = make_cases(program, interface, stored, reference)
+        model = convert(program, interface, opset=OPSET if opset is None else opset)
+        for key, value in (("compactmtl", version("compactmtl")), ("which", which)):
+            model.metadata_props.add(key=key, value=value or "")
+        parity = verify(model, reference, cases, interface)
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(model.SerializeToString())
+        sidecar = _describe(model, path, interface, stored, parent, which, cases, parity)
+        write_sidecar(path, sidecar)
+        return sidecar
+
+    def load(self, path: Path) -> Runnable:
+        """Load an ONNX file in ONNX Runtime; see ``Exporter.load``."""
+        if not path.is_file():
+            raise MissingFileError(f"no such file: `{path}`")
+        return Session(path.read_bytes(), str(path))
+
+
+class Session:
+    """An ONNX model in ONNX Runtime on the CPU, on as many threads as torch uses."""
+
+    def __init__(self, model: bytes, name: str) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        try:
+            self.session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions share no base class but this
+            raise CorruptFileError(f"ONNX Runtime cannot load `{name}`: {_line(error)}") from error
+        self.output_names = [output.name for output in self.session.get_outputs()]
+
+    def __call__(self, inputs: Arrays) -> dict[str, Array]:
+        """Run once."""
+        values = self.session.run(None, dict(inputs))
+        return dict(zip(self.output_names, values, strict=True))
+
+
+def convert(program: ExportedProgram, interface: Interface, *, opset: int) -> onnx.ModelProto:
+    """Translate a program into an ONNX model and check it.
+
+    Raises:
+        ExportError: The operator set is not known, the program is too large for one file, or
+            ``torch.onnx`` or ``onnx.checker`` refuses it.
+    """
+    if opset not in OPSETS:
+        raise ExportError(f"opset {opset} is not one of {OPSETS.start} to {OPSETS.stop - 1}")
+    size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
+    if size > MAX_BYTES:
+        raise ExportError(
+            f"the weights take {size / 2**30:.2f} GiB, one ONNX file holds at most 2 GiB",
+            hint="compress further, or convert to half precision first",
+        )
+    try:
+        with _quiet():
+            converted = torch.onnx.export(
+                program,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+                opset_version=opset,
+                custom_translation_table=TRANSLATIONS,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise ExportError(f"torch.onnx cannot translate the program: {_line(error)}") from error
+    assert converted is not None
+    model: onnx.ModelProto = converted.model_proto
+    if len(model.graph.output) != len(interface.output_names):
+        raise ExportError(
+            f"the program has {len(model.graph.output)} outputs, its manifest names "
+            f"{len(interface.output_names)}: {', '.join(interface.output_names)}"
+        )
+    strip_traces(model)
+    rename_interface(model, interface.input_names, interface.output_names)
+    rename_dimensions(model)
+    stated = {entry.domain: entry.version for entry in model.opset_import}
+    if stated.get("") != opset:
+        raise ExportError(f"torch.onnx wrote opset {stated.get('')}, asked for was {opset}")
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"onnx.checker refuses the file: {_line(error)}") from error
+    return model
+
+
+def verify(
+    model: onnx.ModelProto, reference: Reference, cases: list[Case], interface: Interface
+) -> Parity:
+    """Run a model in ONNX Runtime and compare it with torch by the rule of ``parity.py``.
+
+    Raises:
+        ExportError: ONNX Runtime cannot run it, or it computes something else.
+    """
+    shipped = Session(model.SerializeToString(), "the exported model")
+    pools = pool_indices(model)
+    probe = Session(_with_outputs(model, pools).SerializeToString(), "the probe") if pools else None
+
+    def probed(inputs: Arrays) -> tuple[dict[str, Array], list[Array]]:
+        try:
+            outputs = shipped(inputs)
+            selected = probe(inputs) if probe else {}
+        except Exception as error:  # ONNX Runtime's exceptions share no base class but this
+            raise ExportError(f"ONNX Runtime cannot run the model: {_line(error)}") from error
+        return outputs, [selected[name] for name in pools]
+
+    return check_parity(probed, reference, cases, interface.output_names)
+
+
+def pool_indices(model: onnx.ModelProto) -> list[str]:
+    """Return the values that hold the plane indices of each max-pooling, in order."""
+    flat = {
+        node.output[1]
+        for node in model.graph.node
+        if node.op_type == "MaxPool" and len(node.output) > 1 and node.output[1]
+    }
+    return [
+        node.output[0]
+        for node in model.graph.node
+        if node.op_type == "Sub" and node.input[0] in flat
+    ]
+
+
+def _with_outputs(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    present = {output.name for output in model.graph.output}
+    probe.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, None)
+        for name in names
+        if name not in present
+    )
+    return probe
+
+
+def _describe(
+    model: onnx.ModelProto,
+    path: Path,
+    interface: Interface,
+    stored: Stored,
+    parent: Parent,
+    which: Which,
+    cases: list[Case],
+    parity: Parity,
+) -> Sidecar:
+    def dtype(value: onnx.ValueInfoProto) -> str:
+        return str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+
+    inputs = []
+    for value in model.graph.input:
+        array = stored.arrays[value.name]
+        is_unit = bool(np.min(array) >= 0 and np.max(array) <= 1)
+        inputs.append(
+            InputSpec(
+                name=value.name,
+                shape=shape_of(value),
+                dtype=dtype(value),
+                layout="NCHW" if array.ndim == 4 else None,
+                range=(0.0, 1.0) if is_unit else None,
+            )
+        )
+    packages = ("compactmtl", "torch", "onnx", "onnxscript", "onnxruntime")
+    return Sidecar(
+        artefact=path.name,
+        kind=OnnxExporter.target,
+        which=which,
+        sha256=sha256(path),
+        size_bytes=path.stat().st_size,
+        parent=parent,
+        opset=model.opset_import[0].version,
+        inputs=inputs,
+        outputs=[
+            OutputSpec(
+                name=value.name,
+                shape=shape_of(value),
+                dtype=dtype(value),
+                task=interface.tasks.get(value.name),
+            )
+            for value in model.graph.output
+        ],
+        verified=Verified(
+            status="ran",
+            runtime=f"onnxruntime {version('onnxruntime')}",
+            per_task=parity.per_task,
+            cases=[case.describe() for case in cases],
+            selections=parity.selections(),
+        ),
+        versions={name: version(name) for name in packages},
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's own chatter away; its errors still come through."""
+    levels = {name: logging.getLogger(name).level for name in NOISY_LOGGERS}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            for name in levels:
+                logging.getLogger(name).setLevel(logging.ERROR)
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+
+
+def _line(error: BaseException) -> str:
+    """Return the first telling line of an error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

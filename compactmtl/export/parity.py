@@ -1,0 +1,143 @@
+"""The rule by which an artefact computes what the program computes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from compactmtl.errors import ExportError, NonFiniteError
+from compactmtl.export.base import Array, Arrays
+from compactmtl.export.cases import Case
+from compactmtl.export.reference import Reference, Run
+from compactmtl.export.sidecar import TaskParity
+
+FACTOR = 4.0
+"""How much larger than torch's own fp32 error a runtime's may be: it sums in another order."""
+FLOOR = float(torch.finfo(torch.float32).eps)
+"""Torch's error counts as at least one fp32 unit of the largest output. A small network may round
+to exactly the right value in one order of summation and one unit off in another."""
+NEAR_TIE = 1e-5
+"""Largest gap, relative to the largest magnitude, at which rounding may flip a selection."""
+
+
+class Probed(Protocol):
+    """Runs an artefact and tells what its max-poolings selected."""
+
+    def __call__(self, inputs: Arrays) -> tuple[dict[str, Array], list[Array]]:
+        """Return the outputs by name, and one array of plane indices per pool, in order."""
+
+
+@dataclass
+class Parity:
+    """What a comparison found, over all cases.
+
+    Attributes:
+        per_task: Output name to its largest error and the bound that went with it.
+        num_selections: Positions at which the program selects an index.
+        num_flips: Positions at which the runtime selects another one than torch in fp64.
+        max_gap: Largest gap between the two choices at those positions; a near-tie.
+    """
+
+    per_task: dict[str, TaskParity] = field(default_factory=dict)
+    num_selections: int = 0
+    num_flips: int = 0
+    max_gap: float = 0.0
+
+    def selections(self) -> dict[str, Any] | None:
+        """Return the figures about selections as JSON data; None where the program has none."""
+        if not self.num_selections:
+            return None
+        return {"num": self.num_selections, "flips": self.num_flips, "max_gap": self.max_gap}
+
+
+def check_parity(
+    probed: Probed, reference: Reference, cases: Sequence[Case], output_names: Sequence[str]
+) -> Parity:
+    """Compare an artefact with torch, per output, on every case.
+
+    With ``e(x)`` the largest deviation of x from torch in fp64, divided by the largest fp64
+    magnitude: e(runtime) <= 4 * max(e(torch in fp32), one fp32 unit). Where the program selects
+    indices, the runtime's own selections are imposed on torch in both precisions, and every one
+    that differs from fp64's must be a near-tie there. Outputs of integers must be equal.
+
+    Raises:
+        ExportError: The rule does not hold; the message names the output, the error and the bound.
+        NonFiniteError: An output holds NaN or Inf.
+    """
+    parity = Parity()
+    for case in cases:
+        outputs, pools = probed(case.inputs)
+        where = f"on {case.describe()['shapes']}"
+        if len(pools) != reference.num_pools:
+            raise ExportError(
+                f"the artefact has {len(pools)} pools that hand indices on, the program has "
+                f"{reference.num_pools}; they cannot be compared"
+            )
+        got = [torch.from_numpy(outputs[name]) for name in output_names]
+        imposed = reference.arrange([torch.from_numpy(pool) for pool in pools], got)
+        exact = reference.run(case.tensors(), torch.float64, imposed)
+        single = reference.run(case.tensors(), torch.float32, imposed)
+        _note_selections(parity, exact, imposed, where)
+        for name, value, want, own in zip(
+            output_names, got, exact.outputs, single.outputs, strict=True
+        ):
+            found = _compare(name, value, want, own, where)
+            before = parity.per_task.get(name)
+            # Keep the case that came closest to its bound.
+            if before is None or found.max_rel_error / found.bound > (
+                before.max_rel_error / before.bound
+            ):
+                parity.per_task[name] = found
+    return parity
+
+
+def _note_selections(parity: Parity, exact: Run, imposed: Sequence[Tensor], where: str) -> None:
+    for index, (own, other, gap) in enumerate(
+        zip(exact.selections, imposed, exact.gaps, strict=True)
+    ):
+        flips = own != other
+        parity.num_selections += own.numel()
+        parity.num_flips += int(flips.sum())
+        largest = float(gap.max()) if gap.numel() else 0.0
+        parity.max_gap = max(parity.max_gap, largest)
+        if largest > NEAR_TIE:
+            raise ExportError(
+                f"selection {index} differs from torch {where} at {int((gap > NEAR_TIE).sum())} "
+                f"positions that are no near-tie: gap {largest:.3g}, expected at most "
+                f"{NEAR_TIE:.0e}; nothing was written"
+            )
+
+
+def _compare(name: str, got: Tensor, want: Tensor, own: Tensor, where: str) -> TaskParity:
+    if got.shape != want.shape:
+        raise ExportError(
+            f"output `{name}` {where} has shape {list(got.shape)}, expected {list(want.shape)}; "
+            "nothing was written"
+        )
+    if not want.is_floating_point():
+        wrong = int((got != want).sum())
+        if wrong:
+            raise ExportError(
+                f"output `{name}` ({want.dtype}) {where} differs from torch at {wrong} of "
+                f"{want.numel()} positions; nothing was written"
+            )
+        return TaskParity(max_rel_error=0.0, bound=FACTOR * FLOOR, torch_fp32_error=0.0)
+    for who, value in (("torch", want), ("the artefact", got)):
+        if not torch.isfinite(value).all():
+            raise NonFiniteError(f"output `{name}` of {who} {where} holds NaN or Inf")
+    scale = float(want.abs().max()) if want.numel() else 0.0
+    scale = scale or 1.0  # an output that is zero everywhere is compared absolutely
+    error, reference_error = (
+        float((value.double() - want).abs().max()) / scale if want.numel() else 0.0
+        for value in (got, own)
+    )
+    bound = FACTOR * max(reference_error, FLOOR)
+    if error > bound:
+        raise ExportError(
+            f"output `{name}` {where} differs from torch: relative error {error:.3g}, at most "
+            f"{bound:.3g} expected (4 x torch's own fp32 error); nothing was written",
+            hint="please report this with the model; `--opset` may avoid it",
+        )
+    return TaskParity(max_rel_error=error, bound=bound, torch_fp32_error=reference_error)

@@ -1,0 +1,169 @@
+"""The program in torch, in fp32 and fp64, with its selections readable and imposable.
+
+A selection is a place where a network picks an index: max-pooling that hands its indices on, or an
+argmax output. Where two candidates are nearly equal, rounding alone decides which is picked, and
+the outputs of two correct runtimes may then differ a lot. So a runtime is compared with a
+reference on which the runtime's own selections are imposed, and each of them must pick a value
+that, in fp64, is the largest one up to rounding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+from torch.fx.node import Argument, Target
+from torch.utils._pytree import tree_leaves, tree_map
+
+from compactmtl.errors import ExportError
+
+MAX_POOL = torch.ops.aten.max_pool2d_with_indices.default
+ARGMAX = torch.ops.aten.argmax.default
+
+
+@dataclass
+class Run:
+    """One pass through the program.
+
+    Attributes:
+        outputs: The flattened outputs.
+        selections: What the program itself selects, in the order of the graph.
+        gaps: Per selection, where another selection was imposed: by how much the imposed choice is
+            smaller than the largest candidate, divided by the largest magnitude in the tensor
+            selected from. 0 where both agree.
+    """
+
+    outputs: list[Any] = field(default_factory=list)
+    selections: list[Tensor] = field(default_factory=list)
+    gaps: list[Tensor] = field(default_factory=list)
+
+
+class Reference:
+    """A program that can be run in either precision."""
+
+    def __init__(self, program: ExportedProgram) -> None:
+        self.module = program.module()
+        nodes = list(self.module.graph.nodes)
+        self.outputs = tree_leaves(next(node for node in nodes if node.op == "output").args)
+        self.selecting = [
+            node for node in nodes if _hands_on_indices(node) or _is_argmax(node, self.outputs)
+        ]
+
+    @property
+    def num_pools(self) -> int:
+        """How many max-poolings hand their indices on."""
+        return sum(node.target is MAX_POOL for node in self.selecting)
+
+    def arrange(self, pools: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Tensor]:
+        """Return a runtime's selections in the order of the graph.
+
+        Args:
+            pools: What each max-pooling of the runtime selected, in its order.
+            outputs: The runtime's flattened outputs, among them the argmax ones.
+        """
+        remaining = iter(pools)
+        return [
+            next(remaining) if node.target is MAX_POOL else outputs[self.outputs.index(node)]
+            for node in self.selecting
+        ]
+
+    def run(
+        self, inputs: Sequence[Tensor], dtype: torch.dtype, imposed: Sequence[Tensor] | None = None
+    ) -> Run:
+        """Run the program with all floating-point values in ``dtype``.
+
+        Args:
+            inputs: One tensor per input, in order.
+            dtype: ``torch.float32`` or ``torch.float64``.
+            imposed: One index tensor per selection, used in place of the program's own.
+
+        Raises:
+            AssertionError: The program was not captured for this input shape.
+            ExportError: An imposed pool index lies outside the plane.
+        """
+        interpreter = _Interpreter(self, dtype, imposed)
+        with torch.no_grad():
+            outputs = interpreter.run(*(_cast(value, dtype) for value in inputs))
+        interpreter.record.outputs = tree_leaves(outputs)
+        return interpreter.record
+
+
+class _Interpreter(fx.Interpreter):
+    def __init__(
+        self, reference: Reference, dtype: torch.dtype, imposed: Sequence[Tensor] | None
+    ) -> None:
+        super().__init__(reference.module)
+        self.selecting = {node: index for index, node in enumerate(reference.selecting)}
+        self.dtype = dtype
+        self.imposed = imposed
+        self.record = Run()
+
+    def get_attr(
+        self, target: Target, args: tuple[Argument, ...], kwargs: dict[str, Any]
+    ) -> object:
+        return _cast(super().get_attr(target, args, kwargs), self.dtype)
+
+    def run_node(self, n: fx.Node) -> object:
+        result = super().run_node(n)
+        if n not in self.selecting:
+            return result
+        source = self.fetch_args_kwargs_from_env(n)[0][0]
+        own = result[1] if n.target is MAX_POOL else result
+        self.record.selections.append(own)
+        if self.imposed is None:
+            return result
+        imposed = self.imposed[self.selecting[n]]
+        self.record.gaps.append(_gap(n, source, own, imposed))
+        return (result[0], imposed) if n.target is MAX_POOL else imposed
+
+    def call_function(
+        self, target: Target, args: tuple[Argument, ...], kwargs: dict[str, Any]
+    ) -> object:
+        # `zeros(dtype=float32)`, `to(float32)` and the like must not round the fp64 reference.
+        def recast(value: object) -> object:
+            return self.dtype if value is torch.float32 else value
+
+        return super().call_function(target, tree_map(recast, args), tree_map(recast, kwargs))
+
+
+def _cast(value: object, dtype: torch.dtype) -> object:
+    if isinstance(value, Tensor) and value.dtype is torch.float32:
+        return value.to(dtype)
+    return value
+
+
+def _hands_on_indices(node: fx.Node) -> bool:
+    return node.target is MAX_POOL and any(
+        len(user.args) == 2 and user.args[1] == 1 and user.users for user in node.users
+    )
+
+
+def _is_argmax(node: fx.Node, outputs: list[Any]) -> bool:
+    return node.target is ARGMAX and node in outputs and _argmax_dim(node) is not None
+
+
+def _argmax_dim(node: fx.Node) -> int | None:
+    dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+    return dim if isinstance(dim, int) else None
+
+
+def _gap(node: fx.Node, source: Tensor, own: Tensor, imposed: Tensor) -> Tensor:
+    """Return how much smaller the imposed choice is, relative to the largest magnitude."""
+    if node.target is MAX_POOL:  # indices count within the flattened plane
+        plane = source.flatten(-2)
+        if imposed.min() < 0 or imposed.max() >= plane.shape[-1]:
+            raise ExportError(
+                f"pool `{node.name}` picked index {int(imposed.min())} to {int(imposed.max())} "
+                f"of a plane of {plane.shape[-1]} values"
+            )
+        chosen, best = (plane.gather(-1, index.flatten(-2)) for index in (imposed, own))
+    else:
+        dim = _argmax_dim(node)
+        assert dim is not None
+        keeps = own.ndim == source.ndim
+        chosen, best = (
+            source.gather(dim, index if keeps else index.unsqueeze(dim)) for index in (imposed, own)
+        )
+    return (best - chosen).abs() / source.abs().amax().clamp(min=torch.finfo(source.dtype).tiny)

@@ -1,0 +1,112 @@
+"""The JSON file beside every exported artefact: what it is, what it came from, what was checked."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from compactmtl.errors import CorruptFileError
+from compactmtl.files import read_json, write_json
+from compactmtl.lineage import sidecar_path
+
+FORMAT_VERSION = 1
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Parent(_Strict):
+    """The file an artefact was made from; ``sha256`` is None for a model that was never saved."""
+
+    file: str
+    sha256: str | None
+
+
+class InputSpec(_Strict):
+    """One input. ``shape`` holds text (``batch``, ``height``, ``width``) for dynamic dimensions."""
+
+    name: str
+    shape: list[int | str]
+    dtype: str
+    layout: Literal["NCHW"] | None = None
+    """Set for images only."""
+    range: tuple[float, float] | None = None
+    """Range of the values it was checked with, where that is [0, 1]."""
+
+
+class OutputSpec(_Strict):
+    """One output, named after its task."""
+
+    name: str
+    shape: list[int | str]
+    dtype: str
+    task: dict[str, Any] | None = None
+    """What rebuilds the task (kind, channels, classes, ...); None for an output that is no task."""
+
+
+class TaskParity(_Strict):
+    """How far a runtime's output is from torch in fp64, relative to its largest magnitude."""
+
+    max_rel_error: float
+    bound: float
+    torch_fp32_error: float
+
+
+class Verified(_Strict):
+    """What was checked: ``ran`` in its runtime here, or ``prepared`` and never run."""
+
+    status: Literal["ran", "prepared"]
+    runtime: str
+    per_task: dict[str, TaskParity]
+    cases: list[dict[str, Any]]
+    """The inputs it was checked on: shapes and where they come from."""
+    selections: dict[str, Any] | None = None
+    """Pool indices and argmax: how many, how many flipped, the largest gap between the tied."""
+
+
+class Sidecar(_Strict):
+    """Format version 1 of the sidecar."""
+
+    format_version: Literal[1] = 1
+    artefact: str
+    kind: str
+    which: Literal["compact", "dense"]
+    sha256: str
+    size_bytes: int
+    parent: Parent
+    opset: int | None
+    inputs: list[InputSpec]
+    outputs: list[OutputSpec]
+    verified: Verified
+    versions: dict[str, str | None]
+
+
+def write_sidecar(artefact: Path, sidecar: Sidecar) -> Path:
+    """Write the sidecar of an artefact beside it and return its path."""
+    path = sidecar_path(artefact)
+    write_json(path, sidecar.model_dump(mode="json"))
+    return path
+
+
+def read_sidecar(artefact: Path) -> Sidecar:
+    """Read the sidecar of an artefact.
+
+    Raises:
+        MissingFileError: There is none.
+        CorruptFileError: It is damaged, or of another format version.
+    """
+    path = sidecar_path(artefact)
+    document = read_json(path)
+    version = document.get("format_version") if isinstance(document, dict) else None
+    if version != FORMAT_VERSION:
+        raise CorruptFileError(
+            f"`{path}` has format version {version}, expected {FORMAT_VERSION}",
+            hint="export again with this version of compactmtl",
+        )
+    try:
+        return Sidecar.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise CorruptFileError(f"`{path}` is not a sidecar: `{place}`: {first['msg']}") from error

@@ -1,0 +1,95 @@
+"""From a compact model or its folder to an artefact with sidecar and reference outputs."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.export import ExportedProgram
+
+from compactmtl.compact import CompactModel, Manifest, load, load_folder
+from compactmtl.errors import CorruptFileError, MissingFileError
+from compactmtl.export.base import Array, Exporter, Stored, Which
+from compactmtl.export.cases import random_inputs, stored_cases
+from compactmtl.export.reference import Reference
+from compactmtl.export.sidecar import Parent, Sidecar
+from compactmtl.files import atomic_write, sha256
+from compactmtl.lineage import MODEL
+
+INPUTS = "inputs.npz"
+REFERENCE = "reference.npz"
+
+
+def write(
+    exporter: Exporter,
+    source: CompactModel | str | Path,
+    path: Path,
+    *,
+    which: Which,
+    opset: int | None,
+    inputs: Mapping[str, Array] | None,
+) -> Sidecar:
+    """Export; see ``compactmtl.export.export``."""
+    parent = Parent(file=MODEL, sha256=None)
+    stored = None if inputs is None else Stored(arrays=inputs, source="given by the caller")
+    if isinstance(source, CompactModel):
+        compact = source
+    else:
+        folder = Path(source)
+        compact = _load(folder, which)
+        parent = Parent(file=MODEL, sha256=sha256(folder / MODEL))
+        if stored is None and (folder / INPUTS).is_file():
+            stored = read_inputs(folder / INPUTS)
+    program = compact.exported_program(which)
+    stored = stored or random_inputs(program, compact.manifest)
+    sidecar = exporter.export(
+        program, compact.manifest, path, stored=stored, parent=parent, which=which, opset=opset
+    )
+    if which == "compact":
+        write_reference(path.with_name(REFERENCE), program, compact.manifest, stored)
+    return sidecar
+
+
+def read_inputs(path: Path) -> Stored:
+    """Read ``inputs.npz``: one array per input, and where the samples come from as ``source``.
+
+    Raises:
+        CorruptFileError: It is no ``.npz`` file of plain arrays.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            content = {name: arrays[name] for name in arrays.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise CorruptFileError(f"`{path}` is not a file of arrays: {error}") from error
+    source = str(content.pop("source", "unknown"))
+    if not content:
+        raise CorruptFileError(f"`{path}` holds no input")
+    return Stored(arrays=content, source=source)
+
+
+def write_reference(
+    path: Path, program: ExportedProgram, manifest: Manifest, stored: Stored
+) -> None:
+    """Write the samples of a check and the outputs torch computes for them in fp64."""
+    reference = Reference(program)
+    cases = stored_cases(program, manifest, stored)
+    runs = [reference.run(case.tensors(), torch.float64).outputs for case in cases]
+    arrays = {
+        f"input.{name}": np.concatenate([case.inputs[name] for case in cases])
+        for name in manifest.input_names
+    }
+    for name, parts in zip(manifest.output_names, zip(*runs, strict=True), strict=True):
+        value = torch.cat(parts)
+        arrays[f"output.{name}"] = (value.float() if value.is_floating_point() else value).numpy()
+    with atomic_write(path) as temporary, temporary.open("wb") as handle:
+        np.savez(handle, **arrays)
+
+
+def _load(folder: Path, which: Which) -> CompactModel:
+    if not (folder / MODEL).is_file():
+        raise MissingFileError(
+            f"`{folder}` holds no {MODEL}",
+            hint="run `compactmtl compress CHECKPOINT` first, or name another folder",
+        )
+    return load_folder(folder) if which == "dense" else load(folder / MODEL)

@@ -1,0 +1,127 @@
+"""Which artefacts in a compact folder descend from the model that lies there now."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compactmtl.errors import CompactMTLError, MissingFileError
+from compactmtl.files import read_json, sha256
+
+MODEL = "model.pt2"
+"""The compact model, from which everything else in its folder must descend."""
+
+RUNTIME_SUFFIXES = (".onnx",)
+"""Files that are artefacts even when no sidecar stands beside them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artefact:
+    """One exported file that descends from the present model.
+
+    Attributes:
+        path: The file.
+        sha256: Its fingerprint, equal to the one its sidecar states.
+        sidecar: The sidecar's content.
+    """
+
+    path: Path
+    sha256: str
+    sidecar: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """The artefacts of a folder.
+
+    Attributes:
+        artefacts: Those that descend from the present ``model.pt2``, sorted by name.
+        strangers: File name to the reason why it is not one of them.
+    """
+
+    artefacts: tuple[Artefact, ...]
+    strangers: Mapping[str, str]
+
+
+def sidecar_path(artefact: Path) -> Path:
+    """Return where the sidecar of an artefact lies: ``model.onnx`` -> ``model.onnx.json``."""
+    return artefact.with_name(artefact.name + ".json")
+
+
+def read_lineage(folder: Path) -> Lineage:
+    """Sort a compact folder's artefacts into descendants of its ``model.pt2`` and strangers.
+
+    An artefact descends when its bytes are those its sidecar names, and the parent the sidecar
+    names is the present model or another descendant (an engine built from an ONNX file).
+
+    Raises:
+        MissingFileError: The folder holds no ``model.pt2``.
+    """
+    model = folder / MODEL
+    if not model.is_file():
+        raise MissingFileError(
+            f"`{folder}` holds no {MODEL}",
+            hint="run `compactmtl compress CHECKPOINT` first, or name another folder",
+        )
+    candidates: dict[str, Artefact] = {}
+    strangers: dict[str, str] = {}
+    for path in _artefact_files(folder):
+        try:
+            candidates[path.name] = _read(path)
+        except CompactMTLError as error:
+            strangers[path.name] = error.message
+            continue
+        stated = candidates[path.name].sidecar.get("sha256")
+        if stated != candidates[path.name].sha256:
+            del candidates[path.name]
+            strangers[path.name] = f"its bytes are not those {sidecar_path(path).name} describes"
+
+    known = {sha256(model)}
+    descendants: dict[str, Artefact] = {}
+    while found := [
+        name
+        for name, artefact in candidates.items()
+        if name not in descendants and _parent(artefact).get("sha256") in known
+    ]:
+        for name in found:
+            descendants[name] = candidates[name]
+            known.add(candidates[name].sha256)
+    for name, artefact in candidates.items():
+        if name not in descendants:
+            parent = _parent(artefact)
+            strangers[name] = (
+                f"was made from another {parent.get('file', 'file')} "
+                f"({str(parent.get('sha256'))[:12]}) than the present {MODEL}"
+            )
+    return Lineage(
+        artefacts=tuple(descendants[name] for name in sorted(descendants)),
+        strangers=dict(sorted(strangers.items())),
+    )
+
+
+def _artefact_files(folder: Path) -> list[Path]:
+    """Return the files that have a sidecar, or whose suffix says that they should have one."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file()
+        and not path.name.startswith(".")  # an unfinished atomic write
+        and (sidecar_path(path).is_file() or path.suffix in RUNTIME_SUFFIXES)
+    )
+
+
+def _read(path: Path) -> Artefact:
+    try:
+        sidecar = read_json(sidecar_path(path))
+    except MissingFileError as error:
+        raise MissingFileError(f"has no sidecar {sidecar_path(path).name}") from error
+    return Artefact(
+        path=path,
+        sha256=sha256(path),
+        sidecar=sidecar if isinstance(sidecar, dict) else {},
+    )
+
+
+def _parent(artefact: Artefact) -> Mapping[str, Any]:
+    parent = artefact.sidecar.get("parent")
+    return parent if isinstance(parent, dict) else {}

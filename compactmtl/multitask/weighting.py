@@ -1,0 +1,62 @@
+"""The total loss as a sum with fixed weights."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from compactmtl.errors import DataError, UsageError
+from compactmtl.multitask.task import Task
+from compactmtl.parts import nearest
+
+
+def total_loss(
+    tasks: Mapping[str, Task],
+    weights: Mapping[str, float],
+    raws: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the weighted sum of the tasks' losses, and each loss before its weight.
+
+    Args:
+        tasks: The tasks that count.
+        weights: One factor per task; equal weights are all 1.
+        raws: The network's raw outputs (N, C, H, W), at least one per task.
+        targets: Batched targets, at least one per task.
+
+    Raises:
+        UsageError: A task without a weight, or a network that lacks its output.
+        DataError: A batch without the task's target, or of another size.
+    """
+    losses: dict[str, Tensor] = {}
+    for name, task in tasks.items():
+        if name not in weights:
+            raise UsageError(f"task `{name}` has no weight{nearest(name, weights)}")
+        raw, target = pair(name, raws, targets)
+        losses[name] = task.loss(raw, target)
+    if not losses:
+        raise UsageError("there is no task to sum losses over")
+    total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+    return total, losses
+
+
+def pair(
+    name: str, raws: Mapping[str, Tensor], targets: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return a task's raw output and its target.
+
+    Raises:
+        UsageError: The network lacks the output.
+        DataError: The batch lacks the target.
+    """
+    if name not in raws:
+        raise UsageError(
+            f"the network yields no output for task `{name}`{nearest(name, raws)}",
+            hint=f"its outputs are: {', '.join(raws)}",
+        )
+    if name not in targets:
+        raise DataError(
+            f"the batch has no target for task `{name}`{nearest(name, targets)}",
+            hint="compactmtl.data.batch.collate fills in what a sample lacks",
+        )
+    return raws[name], targets[name]

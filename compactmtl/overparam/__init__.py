@@ -1,0 +1,34 @@
+"""Overparameterisation: layers with more parameters in training, the same layers afterwards."""
+
+from compactmtl.overparam.contract import contract, contracted_state_dict
+from compactmtl.overparam.expand import (
+    ExpandReport,
+    expand,
+    expand_like,
+    expansion_spec,
+    is_expanded,
+)
+from compactmtl.overparam.frobenius import frobenius
+from compactmtl.overparam.kernel import KernelFactors
+from compactmtl.overparam.methods import METHODS
+from compactmtl.overparam.parameters import m_reach, param_groups, task_parameters
+from compactmtl.overparam.step import training_step
+from compactmtl.overparam.task import task_step
+
+__all__ = [
+    "METHODS",
+    "ExpandReport",
+    "KernelFactors",
+    "contract",
+    "contracted_state_dict",
+    "expand",
+    "expand_like",
+    "expansion_spec",
+    "frobenius",
+    "is_expanded",
+    "m_reach",
+    "param_groups",
+    "task_parameters",
+    "task_step",
+    "training_step",
+]

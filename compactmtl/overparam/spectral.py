@@ -1,0 +1,70 @@
+"""Kernels as matrices, and the factors they start from.
+
+Shape suffixes: O out channels, I in channels, y and x kernel height and width, R rank.
+"""
+
+import torch
+from torch import Tensor
+
+
+def kernel_matrix(weight: Tensor) -> Tensor:
+    """Unfold a kernel (O, I, y, x) or (O, I) to its matrix (O*y, I*x).
+
+    Source: Khodak et al. (2021), spatial factorisation. Rows are (O, y), columns (I, x): the
+    axes must be permuted before the reshape, or the factors reproduce another kernel.
+    """
+    if weight.dim() == 2:
+        return weight
+    out, inn, height, width = weight.shape
+    return weight.permute(0, 2, 1, 3).reshape(out * height, inn * width)
+
+
+def kernel_of_matrix(matrix: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Fold a matrix (O*y, I*x) back to a contiguous kernel of this shape."""
+    if len(shape) == 2:
+        return matrix
+    out, inn, height, width = shape
+    return matrix.reshape(out, height, inn, width).permute(0, 2, 1, 3).contiguous()
+
+
+def spectral_factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Factor a matrix exactly: U = A sqrt(S) and V = sqrt(S) B^T, with A S B^T its SVD.
+
+    Above full rank, U is padded with zeros and V with small random rows: the product is still
+    exact, and the padding can learn. With zeros on both sides its gradients would be zero for
+    ever.
+
+    Returns:
+        U (O*y, R) and V (R, I*x) in float64, on the matrix's device.
+
+    Source: Khodak et al. (2021), spectral initialisation.
+    """
+    device = matrix.device
+    wide = matrix.to("cpu" if device.type == "mps" else device).to(torch.float64)
+    left, scale, right = torch.linalg.svd(wide, full_matrices=False)
+    U = left * scale.sqrt()
+    V = scale.sqrt()[:, None] * right
+    extra = rank - scale.numel()
+    if extra > 0:
+        small = V.std(dim=1, correction=0).mean() * torch.randn(extra, V.shape[1]).to(V)
+        U = torch.cat([U, U.new_zeros(U.shape[0], extra)], dim=1)
+        V = torch.cat([V, small], dim=0)
+    return U, V
+
+
+def direct_factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Draw U and V as the matrix itself was drawn; their product is another matrix.
+
+    The initialiser is recovered as normal with std = gain / sqrt(fan_in), the gain measured on the
+    given matrix, so that U and V follow the network's own choice. The product's std is then about
+    gain times too large (1.7 for Xavier's, 2.4 for Kaiming's gain sqrt(2)): this is what paper A's
+    section 2.3 says, and why ``spectral`` is the default.
+
+    Returns:
+        U (O*y, R) and V (R, I*x) in float64, on the CPU.
+    """
+    rows, columns = matrix.shape
+    gain = matrix.double().std(correction=0).cpu() * columns**0.5
+    U = torch.randn(rows, rank, dtype=torch.float64) * gain / rank**0.5
+    V = torch.randn(rank, columns, dtype=torch.float64) * gain / columns**0.5
+    return U, V

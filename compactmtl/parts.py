@@ -1,0 +1,73 @@
+"""Parts that recipes and command lines name: ours by a word, the user's as package.module:Name."""
+
+import difflib
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from compactmtl.errors import PartError
+
+T = TypeVar("T")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return ``"; did you mean `x`?"`` for the closest of ``names``, or an empty string."""
+    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"; did you mean `{matches[0]}`?" if matches else ""
+
+
+def is_foreign(name: str) -> bool:
+    """Tell whether a name points into the user's own code."""
+    return ":" in name
+
+
+def import_part(name: str) -> Any:
+    """Import ``package.module:Name``, looking in the working directory too.
+
+    Only call this with a name from a recipe or a command line, never from a checkpoint.
+
+    Raises:
+        PartError: The module or the name in it cannot be found.
+    """
+    module_name, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        part = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise PartError(
+            f"cannot import `{module_name}` (from `{name}`): {error}",
+            hint="run from the folder that holds the module, or install its package",
+        ) from error
+    for step in attribute.split("."):
+        if not hasattr(part, step):
+            raise PartError(
+                f"module `{module_name}` has no `{attribute}`{nearest(step, dir(part))}"
+            )
+        part = getattr(part, step)
+    return part
+
+
+def find_part(name: str, registry: Mapping[str, Callable[..., T]], what: str) -> Callable[..., T]:
+    """Return the part called ``name``, from ``registry`` or imported as ``package.module:Name``.
+
+    Raises:
+        PartError: No such part; the message lists what there is and suggests the nearest name.
+    """
+    if is_foreign(name):
+        part = import_part(name)
+        if not callable(part):
+            raise PartError(
+                f"{what} `{name}` is a {type(part).__name__}, expected a class or function"
+            )
+        return part  # type: ignore[no-any-return]
+    if name not in registry:
+        known = ", ".join(sorted(registry))
+        raise PartError(
+            f"no {what} called `{name}`{nearest(name, registry)}",
+            hint=f"there are: {known}; your own is written package.module:Name",
+        )
+    return registry[name]

@@ -1,0 +1,260 @@
+"""A training recipe: what a run does, as TOML, checked before anything starts."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from compactmtl.errors import MissingFileError, RecipeError
+from compactmtl.parts import nearest
+
+
+class Section(BaseModel):
+    """One table of a recipe: frozen, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSection(Section):
+    """The network: a name from ``compactmtl.models`` or ``package.module:factory``.
+
+    A factory is called as ``factory(tasks, **args)`` with ``tasks`` a dict from task name to the
+    number of channels of its head.
+    """
+
+    name: str
+    args: dict[str, Any] = {}
+    encoder: tuple[str, ...] | None = None
+    """Patterns of the shared encoder's layers; None: what the network declares."""
+    head_reads: tuple[str, ...] | None = None
+    """Patterns of the head layers that read the encoder; None: what the network declares."""
+
+
+class DataSection(Section):
+    """The data set: a name from ``compactmtl.data`` or ``package.module:factory``.
+
+    A factory is called as ``factory(split, **args)`` with split "train", "val" or "test".
+    """
+
+    name: str
+    args: dict[str, Any] = {}
+    batch_size: int = Field(default=8, ge=1)
+    num_workers: int = Field(default=0, ge=0)
+
+
+class TaskSection(Section):
+    """One task; ``kind`` None takes the data set's own declaration."""
+
+    kind: str | None = None
+    weight: float = Field(default=1.0, ge=0.0)
+    args: dict[str, Any] = {}
+
+
+class TrainSection(Section):
+    """Epochs, optimiser (AdamW, decoupled decay) and schedule."""
+
+    epochs: int = Field(default=10, ge=1)
+    lr: float = Field(default=1e-3, gt=0.0)
+    weight_decay: float = Field(default=0.0, ge=0.0)
+    lr_schedule: Literal["constant", "cosine"] = "cosine"
+    warmup_steps: int = Field(default=0, ge=0)
+    clip_norm: float | None = Field(default=None, gt=0.0)
+    init: str | None = None
+    """A file of weights to start from."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    device: str = "auto"
+
+
+class OverparamSection(Section):
+    """Overparameterisation of the encoder during the first ``until`` of all epochs."""
+
+    method: str = "umv"
+    layers: tuple[str, ...] | None = None
+    """Layer patterns; None: the encoder."""
+    until: float = Field(default=1.0, gt=0.0, le=1.0)
+    rank_ratio: float = Field(default=1.0, ge=1.0)
+    init: Literal["spectral", "direct"] = "spectral"
+    iterative: Literal["subset", "none"] = "subset"
+    subset: float = Field(default=0.03, gt=0.0, le=1.0)
+    """Share of the training samples each task's m is trained on, once per epoch."""
+    m_lr: float | None = Field(default=None, gt=0.0)
+    """Learning rate of m; None: ``train.lr``."""
+    frobenius: float = Field(default=1e-4, ge=0.0)
+
+
+class SparsitySection(Section):
+    """Group sparsity between ``start`` and ``stop`` (fractions of all epochs), then debias."""
+
+    schedule: Literal["constant", "ramp", "target"] = "target"
+    lam: float = Field(default=1e-2, ge=0.0)
+    """Strength; for ``target`` the strength the controller starts from."""
+    target: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Share of zero groups at which ``target`` stops; the mask is then frozen."""
+    start: float = Field(default=0.0, ge=0.0, lt=1.0)
+    stop: float = Field(default=0.5, gt=0.0, le=1.0)
+    layers: tuple[str, ...] | None = None
+    reads: tuple[str, ...] | None = None
+    keep: tuple[str, ...] = ()
+    """Patterns of layers that are never penalised."""
+    metric: Literal["corrected", "reference"] = "corrected"
+
+
+class CheckSection(Section):
+    """What a finished run must have reached, or it ends with an error."""
+
+    margin: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Each task's error is at most (1 - margin) times the best constant predictor's."""
+    zero_groups: float | None = Field(default=None, ge=0.0, le=1.0)
+    """Share of exactly-zero channel groups."""
+
+
+class Recipe(Section):
+    """A whole recipe.
+
+    Source: the phases follow research on both papers: overparameterise first, contract, then
+    sparsify, freeze the zero mask and train on (debias).
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the run folders, so no slashes."""
+    description: str = ""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    model: ModelSection
+    data: DataSection
+    tasks: dict[str, TaskSection] = Field(min_length=1)
+    train: TrainSection = TrainSection()
+    overparam: OverparamSection | None = None
+    sparsity: SparsitySection | None = None
+    check: CheckSection | None = None
+
+    @model_validator(mode="after")
+    def _phases_do_not_contradict(self) -> Self:
+        sparsity, overparam = self.sparsity, self.overparam
+        if sparsity is not None:
+            if sparsity.stop <= sparsity.start:
+                raise ValueError(
+                    f"sparsity.stop (={sparsity.stop}) must be greater than "
+                    f"sparsity.start (={sparsity.start})"
+                )
+            if (sparsity.schedule == "target") != (sparsity.target is not None):
+                raise ValueError(
+                    f"sparsity.target (={sparsity.target}) goes with schedule 'target' "
+                    f"and no other (got schedule '{sparsity.schedule}')"
+                )
+        if sparsity is not None and overparam is not None and overparam.until > sparsity.start:
+            raise ValueError(
+                f"overparam.until (={overparam.until}) must not exceed sparsity.start "
+                f"(={sparsity.start}): layers are contracted before they are made sparse"
+            )
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as JSON data without unset values."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+def parse(document: Mapping[str, Any], *, source: str) -> Recipe:
+    """Check a recipe document.
+
+    Raises:
+        RecipeError: Unknown key (with the nearest name), wrong type, or a contradiction.
+    """
+    try:
+        return Recipe.model_validate(dict(document))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = _keys_at(first["loc"][:-1])
+            message = f"unknown key `{place}`{nearest(str(first['loc'][-1]), known)}"
+            hint = f"keys here: {', '.join(sorted(known))}"
+        else:
+            got = first.get("input")
+            shown = "" if isinstance(got, dict) or got is None else f" (got {got!r})"
+            said = first["msg"].removeprefix("Value error, ")
+            message = f"`{place}`: {said}{shown}" if place else said
+            hint = "see `compactmtl recipes NAME` for a recipe that works"
+        raise RecipeError(f"{source}: {message}", hint=hint) from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        MissingFileError: There is no such file, or it is not readable.
+        RecipeError: It is not TOML; the message has line and column.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise MissingFileError(
+            f"no such recipe file: `{path}`", hint="`compactmtl recipes` lists the named ones"
+        ) from error
+    except OSError as error:
+        raise MissingFileError(f"cannot read `{path}`: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from error
+    return parse_toml(text, source=str(path))
+
+
+def parse_toml(text: str, *, source: str) -> dict[str, Any]:
+    """Parse TOML text.
+
+    Raises:
+        RecipeError: It is not TOML; the message has line and column.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{source}: not TOML: {error}") from error
+
+
+def override(document: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """Return ``document`` with ``a.b=value`` settings applied; values are TOML, else plain text.
+
+    Raises:
+        RecipeError: A setting has no ``=``, or its path runs through a value.
+    """
+    result = _copy(document)
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path.strip():
+            raise RecipeError(f"--set {setting!r}: expected key=value, as in train.epochs=3")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        table: Any = result
+        *parents, leaf = path.strip().split(".")
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise RecipeError(f"--set {setting!r}: `{parent}` is a value, not a table")
+        table[leaf] = value
+    return result
+
+
+def _copy(table: dict[str, Any]) -> dict[str, Any]:
+    return {k: _copy(v) if isinstance(v, dict) else v for k, v in table.items()}
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys allowed at a place of the recipe."""
+    section: type[BaseModel] = Recipe
+    for part in location:
+        annotation = (
+            section.model_fields[str(part)].annotation if part in section.model_fields else None
+        )
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        found = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if found:
+            section = found[0]
+    return list(section.model_fields)
+
+
+def to_toml(recipe: Recipe) -> str:
+    """Return the recipe as TOML text that ``read_toml`` and ``parse`` read back unchanged."""
+    return tomli_w.dumps(recipe.to_dict())

@@ -1,0 +1,56 @@
+"""The JSON documents of a compact folder, checked for their format."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from compactmtl.errors import CorruptFileError
+from compactmtl.files import read_json
+from compactmtl.lineage import Artefact
+
+FORMAT_VERSIONS = (1,)
+
+
+def read_document(path: Path, tables: tuple[str, ...]) -> dict[str, Any]:
+    """Read a JSON object that carries a format version and holds these tables.
+
+    Raises:
+        MissingFileError: There is no such file.
+        CorruptFileError: It is not JSON, of a version this program does not read, or lacks a table.
+    """
+    document = read_json(path)
+    version = document.get("format_version") if isinstance(document, dict) else None
+    if version not in FORMAT_VERSIONS:
+        raise CorruptFileError(
+            f"`{path}` has format_version {version!r}, expected one of {FORMAT_VERSIONS}",
+            hint="write it again with this version of compactmtl",
+        )
+    for key in tables:
+        if not isinstance(document.get(key), dict):
+            raise CorruptFileError(
+                f"`{path}` has no table `{key}`",
+                hint="write it again with this version of compactmtl",
+            )
+    return dict(document)
+
+
+def read_bench(
+    folder: Path, artefacts: Sequence[Artefact]
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return ``bench.json`` if every file it measured is one of ``artefacts``; else say why not.
+
+    Raises:
+        CorruptFileError: The file is damaged or of another format version.
+    """
+    path = folder / "bench.json"
+    if not path.is_file():
+        return None, []
+    document = read_document(path, ("candidates",))
+    present = {artefact.sha256 for artefact in artefacts}
+    for name, candidate in document["candidates"].items():
+        if candidate.get("sha256") not in present:
+            return None, [
+                f"bench.json: its candidate {name} ({candidate.get('file')}) was another file than "
+                "those that descend from the present model."
+            ]
+    return document, []

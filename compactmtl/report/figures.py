@@ -1,0 +1,271 @@
+"""The charts of a report."""
+
+import html
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import plotly.graph_objects as go
+
+Epochs = Sequence[Mapping[str, Any]]
+
+INK, FAINT, GRID = "#334155", "#64748b", "#e2e8f0"
+BEFORE, AFTER = "#cbd5e1", "#2563eb"
+TASK_COLOURS = ("#2563eb", "#0d9488", "#c2410c", "#7c3aed", "#be185d", "#4d7c0f")
+PHASE_COLOURS = {
+    "overparam": "#f3f0fe",
+    "dense": "#f6f8fa",
+    "sparse": "#fdf6dd",
+    "debias": "#ebf9ef",
+}
+OTHER_PHASE = "#f6f8fa"
+LAYER_HEIGHT_PX = 26
+_TICKS = [step * 10.0**power for power in range(-6, 7) for step in (1, 2, 5)]
+LOG_TICKS = {
+    "type": "log",
+    "tickmode": "array",
+    "tickvals": _TICKS,
+    "ticktext": [f"{tick:g}" for tick in _TICKS],
+}
+
+
+def to_div(figure: go.Figure, name: str) -> str:
+    """Return a chart as an HTML fragment; the page carries plotly's script once."""
+    text: str = figure.to_html(
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=name,
+        config={"displaylogo": False, "responsive": True, "displayModeBar": False},
+    )
+    return text
+
+
+def loss_curves(epochs: Epochs) -> go.Figure:
+    """Draw each task's training loss per epoch."""
+    figure = _figure("Training loss", log_y=True)
+    for index, task in enumerate(_names(epochs, "loss")):
+        _line(figure, epochs, [row.get("loss", {}).get(task) for row in epochs], task, index)
+    _phases(figure, epochs)
+    return figure
+
+
+def metric_curve(
+    epochs: Epochs,
+    task: str,
+    metric: str,
+    *,
+    index: int,
+    baseline: float | None,
+    better: str | None,
+) -> go.Figure:
+    """Draw one metric of one task per epoch, with the constant predictor as a dashed line.
+
+    Args:
+        epochs: Rows of the log.
+        task: Name of the task.
+        metric: Name of the metric.
+        index: Which colour.
+        baseline: What the best constant predictor reaches.
+        better: An arrow that says where better is, or nothing.
+    """
+    figure = _figure(f"{task}: {metric} {better}")
+    values = [row.get("val", {}).get(task, {}).get(metric) for row in epochs]
+    _line(figure, epochs, values, metric, index)
+    if baseline is not None:
+        figure.add_hline(
+            y=baseline,
+            line={"color": INK, "width": 1, "dash": "dash"},
+            annotation={"text": "constant predictor", "font": {"size": 11, "color": INK}},
+        )
+    _phases(figure, epochs, named=False)
+    figure.update_layout(showlegend=False, height=230, margin={"t": 46})
+    return figure
+
+
+def sparsity_curve(epochs: Epochs) -> go.Figure:
+    """Draw the share of zero groups, and the penalty's strength on a second axis."""
+    figure = _figure("Group sparsity")
+    share = [_share(row.get("sparsity") or {}) for row in epochs]
+    _line(figure, epochs, share, "zero groups, %", 0)
+    lam = [row.get("lam") for row in epochs]
+    _line(figure, epochs, lam, "λ", 2, axis="y2", dash="dot")
+    figure.update_layout(
+        yaxis={"range": [0, 100], "ticksuffix": " %"},
+        yaxis2={
+            "overlaying": "y",
+            "tickmode": "auto",
+            "tickformat": ".2g",
+            "nticks": 5,
+            "side": "right",
+            "showgrid": False,
+            "rangemode": "tozero",
+        },
+    )
+    figure.update_layout(margin={"r": 48})
+    _phases(figure, epochs)
+    return figure
+
+
+def layer_bars(layers: Sequence[Mapping[str, Any]], side: str) -> go.Figure:
+    """Draw channels before and after, one horizontal bar per layer.
+
+    Args:
+        layers: Rows of ``report.json``.
+        side: "in" or "out".
+    """
+    names = [html.escape(str(layer["name"])) for layer in layers]
+    before = [layer[f"{side}_before"] for layer in layers]
+    after = [layer[f"{side}_after"] for layer in layers]
+    figure = _figure("Input channels" if side == "in" else "Output channels")
+    figure.add_bar(
+        y=names,
+        x=before,
+        orientation="h",
+        name="before",
+        marker_color=BEFORE,
+        hoverinfo="skip",
+        text=[f"{new} / {old}" for new, old in zip(after, before, strict=True)],
+        textposition="outside",
+        textfont={"size": 10, "color": FAINT},
+        cliponaxis=False,
+    )
+    figure.add_bar(
+        y=names,
+        x=after,
+        orientation="h",
+        name="after",
+        marker_color=AFTER,
+        customdata=before,
+        hovertemplate="%{y}<br>%{x} of %{customdata} left<extra></extra>",
+    )
+    figure.update_layout(
+        barmode="overlay",
+        margin={"t": 56},
+        bargap=0.35,
+        height=120 + LAYER_HEIGHT_PX * len(layers),
+        hovermode="closest",
+        yaxis={
+            "type": "category",
+            "autorange": "reversed",
+            "automargin": True,
+            "showgrid": False,
+            "tickfont": {"size": 11},
+        },
+        xaxis={"range": [0, 1.15 * max(before, default=1)]},  # room for the numbers
+    )
+    return figure
+
+
+def latency_bars(candidates: Mapping[str, Mapping[str, Any]]) -> go.Figure:
+    """Draw wall-clock percentiles of each candidate side by side."""
+    figure = _figure("Latency per inference, ms")
+    for index, (name, candidate) in enumerate(candidates.items()):
+        latency = candidate.get("latency_ms", {})
+        keys = [key for key in ("p50", "p90", "p99") if latency.get(key) is not None]
+        figure.add_bar(
+            x=keys,
+            y=[latency[key] for key in keys],
+            name=html.escape(name),
+            marker_color=BEFORE if name == "dense" else TASK_COLOURS[max(0, index - 1)],
+            text=[f"{latency[key]:.3g}" for key in keys],
+            textposition="outside",
+            cliponaxis=False,
+        )
+    figure.update_layout(
+        barmode="group",
+        bargap=0.35,
+        height=400,
+        margin={"t": 56},
+        xaxis={"showgrid": False, "title": None},
+    )
+    return figure
+
+
+def _figure(title: str, *, log_y: bool = False) -> go.Figure:
+    font = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "color": INK}
+    vertical = LOG_TICKS if log_y else {"type": "linear"}
+    figure = go.Figure()
+    figure.update_layout(
+        template="none",
+        title={
+            "text": html.escape(title),
+            "font": {"size": 14, "weight": 600},
+            "x": 0,
+            "xref": "paper",
+            "xanchor": "left",
+            "y": 0.97,
+            "yref": "container",
+            "yanchor": "top",
+        },
+        font={"size": 12, **font},
+        height=280,
+        margin={"l": 48, "r": 12, "t": 70, "b": 32},
+        hovermode="x unified",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        legend={
+            "orientation": "h",
+            "x": 1,
+            "xanchor": "right",
+            "y": 0.985,
+            "yref": "container",
+            "yanchor": "top",
+        },
+        xaxis={"gridcolor": GRID, "zeroline": False, "linecolor": GRID},
+        yaxis={"gridcolor": GRID, "zeroline": False, **vertical},
+    )
+    return figure
+
+
+def _line(
+    figure: go.Figure,
+    epochs: Epochs,
+    values: Sequence[float | None],
+    name: str,
+    index: int,
+    *,
+    axis: str = "y",
+    dash: str = "solid",
+) -> None:
+    colour = TASK_COLOURS[index % len(TASK_COLOURS)]
+    figure.add_scatter(
+        x=[row["epoch"] for row in epochs],
+        y=values,
+        name=html.escape(name),
+        mode="lines+markers" if len(epochs) < 40 else "lines",
+        line={"color": colour, "width": 2, "dash": dash},
+        marker={"size": 4},
+        yaxis=axis,
+        hovertemplate="%{y:.4g}",
+    )
+
+
+def _phases(figure: go.Figure, epochs: Epochs, *, named: bool = True) -> None:
+    """Shade each phase and write its name at the top."""
+    if not epochs:
+        return
+    for phase, rows in groupby(epochs, key=lambda row: str(row.get("phase", ""))):
+        numbers = [row["epoch"] for row in rows]
+        figure.add_vrect(
+            x0=numbers[0] - 0.5,
+            x1=numbers[-1] + 0.5,
+            fillcolor=PHASE_COLOURS.get(phase, OTHER_PHASE),
+            line_width=0,
+            layer="below",
+            annotation={
+                "text": html.escape(phase) if named else "",
+                "font": {"size": 10, "color": FAINT},
+                "yanchor": "bottom",
+            },
+            annotation_position="top left",
+        )
+    figure.update_xaxes(range=[epochs[0]["epoch"] - 0.5, epochs[-1]["epoch"] + 0.5])
+
+
+def _names(epochs: Epochs, key: str) -> list[str]:
+    return list(dict.fromkeys(name for row in epochs for name in row.get(key, {})))
+
+
+def _share(sparsity: Mapping[str, Any]) -> float | None:
+    total = sparsity.get("num_groups")
+    return 100.0 * sparsity.get("zero_groups", 0) / total if total else None

@@ -1,0 +1,125 @@
+"""The top of the page: title, verdicts and the numbers a colleague asks for first."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from compactmtl.report import numbers
+from compactmtl.report.collect import Record
+from compactmtl.report.html import Html, h
+
+Pair = tuple[float | None, float | None]
+
+
+def header(record: Record) -> Html:
+    """Return the page's header."""
+    return h(
+        "header",
+        h(
+            "div",
+            h("p", "compactmtl report", class_="brand"),
+            h("h1", record.title),
+            *(h("p", line, class_="sub") for line in _subtitle(record)),
+            h("ul", *_verdicts(record), class_="chips"),
+            h("div", *_tiles(record), class_="tiles"),
+        ),
+    )
+
+
+def cpu_ms(record: Record) -> Pair:
+    """Return the median CPU time per inference, dense and compact, where it was measured."""
+    candidates = record.bench["candidates"] if record.bench else {}
+    dense, compact = (
+        candidates.get(which, {}).get("cpu_ms", {}).get("p50") for which in ("dense", "compact")
+    )
+    return dense, compact
+
+
+def _subtitle(record: Record) -> list[str]:
+    origin = f"Compiled from {record.compress['source'].get('file')}"
+    if record.run is None:
+        return [f"{origin}. Dense is the same network with nothing removed."]
+    description = record.run.recipe.description
+    origin += f" of run {record.run.name}. Dense is the same network with nothing removed."
+    return [description, origin] if description else [origin]
+
+
+def _verdicts(record: Record) -> list[Html]:
+    chips = [_verification(record.compress)]
+    check = record.run.summary.get("check") if record.run else None
+    if isinstance(check, Mapping):
+        passed = bool(check.get("passed"))
+        chips.append(
+            _chip("good" if passed else "bad", f"check {'passed' if passed else 'missed'}")
+        )
+    parity = [artefact.sidecar.get("verified", {}) for artefact in record.artefacts]
+    if parity:
+        ran = [verified for verified in parity if verified.get("status") == "ran"]
+        text = f"{len(ran)} of {len(parity)} exports verified in their runtime"
+        chips.append(_chip("good" if len(ran) == len(parity) else "warn", text))
+    if record.bench is None:
+        chips.append(_chip("warn", "latency not measured"))
+    elif record.bench.get("verdict") == "ok":
+        chips.append(_chip("good", "latency measured on a quiet machine"))
+    else:
+        chips.append(_chip("warn", f"latency: {record.bench.get('verdict')}"))
+    opaque = len(record.compress.get("opaque", ()))
+    if opaque:
+        chips.append(_chip("warn", f"{opaque} op{'s' if opaque > 1 else ''} kept whole"))
+    return chips
+
+
+def _verification(compress: Mapping[str, Any]) -> Html:
+    if compress.get("verification"):
+        return _chip("good", "compact equals the original, verified")
+    return _chip("warn", "equality not verified")
+
+
+def _tiles(record: Record) -> list[Html]:
+    before, after = record.compress["before"], record.compress["after"]
+    dense, compact = cpu_ms(record)
+    census = record.compress.get("census") or {}
+    zero, groups = census.get("zero_groups"), census.get("num_groups")
+    return [
+        _ratio_tile("Less CPU time", (dense, compact), numbers.milliseconds, " ms"),
+        _ratio_tile("Fewer MACs", (before.get("macs"), after.get("macs")), numbers.count),
+        _ratio_tile(
+            "Fewer parameters", (before.get("num_params"), after.get("num_params")), numbers.count
+        ),
+        _ratio_tile(
+            "Smaller weights",
+            (before.get("weights_bytes"), after.get("weights_bytes")),
+            numbers.size,
+        ),
+        _tile(
+            "Zero input groups",
+            numbers.share(zero, groups),
+            f"{zero:,} of {groups:,}" if zero is not None and groups else "no census",
+        ),
+        _tile(
+            "Largest error",
+            numbers.error(record.compress.get("max_rel_error")),
+            "compact against dense, relative",
+        ),
+    ]
+
+
+def _ratio_tile(label: str, pair: Pair, form: Any, unit: str = "") -> Html:  # noqa: ANN401
+    before, after = pair
+    if before is None or after is None:
+        return _tile(label, numbers.DASH, "not measured")
+    detail = f"{form(before)} → {form(after)}{unit}"
+    return _tile(label, numbers.ratio(numbers.divided(before, after)), detail)
+
+
+def _tile(label: str, value: str, detail: str) -> Html:
+    return h(
+        "div",
+        h("div", label, class_="label"),
+        h("div", value, class_="value"),
+        h("div", detail, class_="detail"),
+        class_="tile",
+    )
+
+
+def _chip(state: str, text: str) -> Html:
+    return h("li", text, class_=state)

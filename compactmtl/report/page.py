@@ -1,0 +1,54 @@
+"""The whole page as one file: no script, style, font or picture from elsewhere."""
+
+from plotly.offline import get_plotlyjs
+
+from compactmtl.report.accuracy import metrics_section, predictions_section
+from compactmtl.report.collect import Record
+from compactmtl.report.compression import channels_section, cost_section, exactness_section
+from compactmtl.report.headline import header
+from compactmtl.report.history import environment_section, origin_section, training_section
+from compactmtl.report.html import Html, anchor, h
+from compactmtl.report.samples import Predictions
+from compactmtl.report.style import CSS
+
+TITLES = (
+    "Accuracy",
+    "Predictions",
+    "Cost and latency",
+    "Channels",
+    "Training",
+    "Exactness",
+    "Origin",
+    "Environment",
+)
+
+
+def render(record: Record, predictions: Predictions) -> str:
+    """Return the page as HTML text."""
+    sections = (
+        metrics_section(record, predictions),
+        predictions_section(predictions),
+        cost_section(record),
+        channels_section(record),
+        training_section(record, predictions),
+        exactness_section(record),
+        origin_section(record),
+        environment_section(record),
+    )
+    links = [h("a", title, href=f"#{anchor(title)}") for title in TITLES]
+    head = h(
+        "head",
+        h("meta", charset="utf-8"),
+        h("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        h("title", f"{record.title} · compactmtl report"),
+        h("style", Html(CSS)),
+        h("script", Html(get_plotlyjs())),
+    )
+    body = h(
+        "body",
+        header(record),
+        h("nav", *links),
+        h("main", *sections),
+        h("footer", "Written by compactmtl report."),
+    )
+    return f"<!doctype html>\n{h('html', head, body, lang='en')}\n"

@@ -1,0 +1,27 @@
+"""Training: a recipe becomes a run folder with a checkpoint."""
+
+from compactmtl.data.order import epoch_order
+from compactmtl.training.assemble import initial_network
+from compactmtl.training.fit import FitResult, fit
+from compactmtl.training.learning_rate import lr_factor
+from compactmtl.training.reporter import NullReporter, Reporter, RunInfo
+from compactmtl.training.run import Run, RunSummary, list_runs, open_run, read_recipe
+from compactmtl.training.seeding import seed_epoch, seed_everything
+
+__all__ = [
+    "FitResult",
+    "NullReporter",
+    "Reporter",
+    "Run",
+    "RunInfo",
+    "RunSummary",
+    "epoch_order",
+    "fit",
+    "initial_network",
+    "list_runs",
+    "lr_factor",
+    "open_run",
+    "read_recipe",
+    "seed_epoch",
+    "seed_everything",
+]

@@ -1,0 +1,83 @@
+"""The batches of a run, in an order that depends on the seed and the epoch alone."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from lightning_fabric import Fabric
+from torch.utils.data import Subset
+
+from compactmtl.data.batch import loader
+from compactmtl.data.dataset import MultiTaskDataset
+from compactmtl.data.order import EpochSampler
+from compactmtl.multitask.evaluate import Batches
+from compactmtl.recipe import Recipe
+from compactmtl.training.assemble import Parts
+from compactmtl.training.seeding import loader_generator, subset_order
+
+
+class Feed:
+    """Batches for training, for the task factors and for validation.
+
+    A last, smaller batch is dropped in training (a batch norm cannot train on one sample), unless
+    it is the only one; as the order changes every epoch, no sample is left out for good.
+    """
+
+    def __init__(self, recipe: Recipe, parts: Parts, fabric: Fabric) -> None:
+        self.recipe, self.parts, self.fabric = recipe, parts, fabric
+        num_train = len(parts.train_data)
+        batches = loader(
+            parts.train_data,
+            parts.tasks,
+            batch_size=recipe.data.batch_size,
+            shuffle=True,
+            generator=torch.Generator().manual_seed(recipe.seed),
+            num_workers=recipe.data.num_workers,
+            drop_last=num_train >= recipe.data.batch_size,
+        )
+        self._sampler = cast(EpochSampler, batches.sampler)
+        self._train = cast(Batches, fabric.setup_dataloaders(batches))
+        self.steps_per_epoch = self._num_batches(num_train)
+
+    def train(self, epoch: int) -> Batches:
+        """Return the epoch's training batches (epochs from 0), in the order of ``epoch_order``."""
+        self._sampler.start_epoch(epoch)
+        return self._train
+
+    def subset(self, epoch: int) -> Batches:
+        """Return the batches that train the task factors in this epoch."""
+        section, num_train = self.recipe.overparam, len(self.parts.train_data)
+        share = 0.0 if section is None else section.subset
+        batch = self.recipe.data.batch_size
+        order = subset_order(num_train, self.recipe.seed, epoch, share, batch)
+        return self._in_order(self.parts.train_data, order, epoch, drop_last=len(order) >= batch)
+
+    @property
+    def num_subset_batches(self) -> int:
+        """Count the batches of ``subset``, the same in every epoch."""
+        section, num_train = self.recipe.overparam, len(self.parts.train_data)
+        share = 0.0 if section is None else section.subset
+        order = subset_order(num_train, self.recipe.seed, 0, share, self.recipe.data.batch_size)
+        return self._num_batches(len(order))
+
+    def val(self, epoch: int) -> Batches:
+        """Return the whole validation split in its own order."""
+        order = range(len(self.parts.val_data))
+        return self._in_order(self.parts.val_data, order, epoch, drop_last=False)
+
+    def _num_batches(self, num_samples: int) -> int:
+        return max(1, num_samples // self.recipe.data.batch_size)
+
+    def _in_order(
+        self, data: MultiTaskDataset, order: Sequence[int], epoch: int, *, drop_last: bool
+    ) -> Batches:
+        batches = loader(
+            cast(MultiTaskDataset, Subset(data, order)),  # type: ignore[arg-type]
+            self.parts.tasks,
+            batch_size=self.recipe.data.batch_size,
+            shuffle=False,
+            generator=loader_generator(self.recipe.seed, epoch),
+            num_workers=self.recipe.data.num_workers,
+            drop_last=drop_last,
+        )
+        return cast(Batches, self.fabric.setup_dataloaders(batches))

@@ -1,0 +1,169 @@
+"""Train a recipe, on one page: epochs, phases, steps."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric.loggers.logger import Logger
+from torch import nn
+
+from compactmtl.checkpoint import load_checkpoint, save_checkpoint
+from compactmtl.data.dataset import MultiTaskDataset
+from compactmtl.multitask.baseline import constant_baseline
+from compactmtl.multitask.task import Task
+from compactmtl.recipe import Recipe
+from compactmtl.training.assemble import assemble, run_info
+from compactmtl.training.device import make_fabric
+from compactmtl.training.feed import Feed
+from compactmtl.training.interrupt import sigterm_as_interrupt
+from compactmtl.training.learner import Learner
+from compactmtl.training.loggers import make_loggers
+from compactmtl.training.logs import LOGGED, flatten, write_logs
+from compactmtl.training.phases import milestones, phases
+from compactmtl.training.preflight import check_first
+from compactmtl.training.reporter import NullReporter, Reporter
+from compactmtl.training.run import noted, open_or_create
+from compactmtl.training.seeding import preserved_rng, seed_epoch
+from compactmtl.training.state import check_same_recipe, first_checkpoint
+from compactmtl.training.verdict import check_result, raise_if_missed
+
+Metrics = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A finished run."""
+
+    model: nn.Module
+    run_dir: Path
+    checkpoint_path: Path
+    history: list[dict[str, Any]]
+    """One record per epoch, as in `log.jsonl`."""
+    metrics: Metrics
+    """Validation metrics per task after the last epoch."""
+    baseline: Metrics
+    """The same metrics of the best constant predictor."""
+
+
+def fit(
+    recipe: Recipe,
+    *,
+    root: Path = Path("runs"),
+    run_dir: Path | None = None,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+    loggers: Sequence[str | Logger] = (),
+    model: nn.Module | None = None,
+    train_data: MultiTaskDataset | None = None,
+    val_data: MultiTaskDataset | None = None,
+    tasks: Mapping[str, Task] | None = None,
+) -> FitResult:
+    """Train a recipe into a run folder.
+
+    On one machine's CPU the resulting weights depend on the recipe alone: not on earlier use of
+    random numbers, nor on how often the run was killed and resumed. A plain loop gets the same
+    weights: ``initial_network``; per epoch ``seed_epoch``, batches by ``epoch_order``, the last
+    incomplete one dropped; per step ``lr_factor``, ``total_loss``, backward, ``AdamW.step``.
+
+    Args:
+        recipe: What to do.
+        root: A new folder ``<recipe>-<time>-<seed>`` is made here.
+        run_dir: This new folder instead; with ``resume`` the folder of the run to go on with.
+        resume: Go on after the last finished epoch of ``run_dir``.
+        reporter: Told of everything that happens; None: silence.
+        loggers: "tensorboard", "wandb", "mlflow" or Fabric's loggers, beside our own logs.
+        model: Trained in place, instead of the recipe's network.
+        train_data: Used instead of the recipe's.
+        val_data: Used instead of the recipe's.
+        tasks: Used instead of the recipe's; same names.
+
+    Raises:
+        RecipeError: The recipe contradicts itself, its data or the run that is resumed.
+        DataError: The data are not what the tasks expect.
+        NonFiniteError: A loss or weight became NaN or Inf; the last good checkpoint stays.
+        TrainingError: The result misses the recipe's ``check``; everything is kept.
+        WriteError: The run folder cannot be written.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the last checkpoint stays.
+    """
+    reporter = NullReporter() if reporter is None else reporter
+    plan = phases(recipe)
+    run = open_or_create(recipe, root, run_dir, resume=resume)
+    with sigterm_as_interrupt(), preserved_rng(), noted(run):
+        state = load_checkpoint(run.checkpoint) if resume else None
+        fabric = make_fabric(recipe.train, make_loggers(loggers, run.folder))
+        parts = assemble(
+            recipe,
+            model=model,
+            train_data=train_data,
+            val_data=val_data,
+            tasks=tasks,
+            reporter=reporter,
+        )
+        feed = Feed(recipe, parts, fabric)
+        learner = Learner(recipe, parts.model, parts.tasks, fabric, feed.steps_per_epoch, reporter)
+        check_first(fabric, parts.model, feed, parts.tasks, learner.weights)
+        if state is None:
+            baseline = constant_baseline(parts.tasks, feed.val(0))
+            state = first_checkpoint(recipe, parts.tasks, baseline)
+        else:
+            check_same_recipe(recipe, state, run.checkpoint)
+            learner.restore(state)
+        run.update(**state.metrics)
+        reporter.run_started(run_info(recipe, run.folder, str(fabric.device), parts, state.epoch))
+
+        for epoch in range(state.epoch, recipe.train.epochs):
+            started = time.monotonic()
+            learner.enter(plan[epoch], epoch)
+            seed_epoch(recipe.seed, epoch)
+            losses = _train_epoch(learner, feed, epoch, reporter)
+            val = learner.evaluate(feed.val(epoch))
+            record: dict[str, Any] = {"epoch": epoch + 1, "phase": plan[epoch]}
+            record |= {"seconds": time.monotonic() - started, **learner.progress()}
+            record |= {"loss": losses, "val": val}
+            for milestone in milestones(plan, epoch):
+                state.metrics["milestones"][milestone] = val
+            state.epoch, state.phase = epoch + 1, plan[epoch]
+            state.history.append(record)
+            learner.save_into(state)
+            save_checkpoint(run.checkpoint, state)
+            run.update(**state.metrics)
+            write_logs(run.folder, state.history)
+            fabric.log_dict(flatten({k: record[k] for k in LOGGED if k in record}), step=epoch + 1)
+            reporter.epoch_finished(record)
+
+        for logger in fabric.loggers:
+            logger.finalize("success")
+        check = None
+        if recipe.check is not None:
+            sparsity = state.history[-1]["sparsity"]
+            check = check_result(recipe.check, parts.tasks, state.metrics, sparsity)
+        run.finish("finished", check=check)
+    raise_if_missed(check)
+    last = state.history[-1]
+    return FitResult(
+        model=parts.model,
+        run_dir=run.folder,
+        checkpoint_path=run.checkpoint,
+        history=state.history,
+        metrics=last["val"],
+        baseline=state.metrics["baseline"],
+    )
+
+
+def _train_epoch(learner: Learner, feed: Feed, epoch: int, reporter: Reporter) -> dict[str, float]:
+    """Do the steps of one epoch; return each task's mean loss over the main steps."""
+    subset = feed.num_subset_batches * len(learner.tasks) if learner.trains_task_factors else 0
+    reporter.epoch_started(epoch + 1, str(learner.phase), feed.steps_per_epoch + subset)
+    if learner.trains_task_factors:
+        for task in learner.tasks:
+            for images, targets in feed.subset(epoch):
+                reporter.step(learner.task_step(task, images, targets))
+    sums = dict.fromkeys(learner.tasks, 0.0)
+    for images, targets in feed.train(epoch):
+        losses = learner.main_step(images, targets)
+        reporter.step(losses)
+        sums = {task: sums[task] + loss for task, loss in losses.items()}
+    learner.check_finite()
+    return {task: total / feed.steps_per_epoch for task, total in sums.items()}

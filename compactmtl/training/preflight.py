@@ -1,0 +1,56 @@
+"""Find out on one batch whether a run can work, before anything long starts."""
+
+from collections.abc import Mapping
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from compactmtl.errors import DataError, NonFiniteError, UsageError
+from compactmtl.multitask.task import Task
+from compactmtl.multitask.weighting import total_loss
+from compactmtl.training.feed import Feed
+from compactmtl.training.seeding import preserved_rng
+
+
+def check_first(
+    fabric: Fabric,
+    model: nn.Module,
+    feed: Feed,
+    tasks: Mapping[str, Task],
+    weights: Mapping[str, float],
+) -> None:
+    """Run one forward, loss and backward on the first batch and leave no trace in the network.
+
+    Raises:
+        DataError: The batch is not what the tasks expect, or its images hold NaN or Inf.
+        UsageError: The network yields no dict, or lacks a task's output.
+        NonFiniteError: A loss is NaN or Inf.
+    """
+    module = fabric.setup_module(model)
+    module.train()
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with preserved_rng():
+        images, targets = next(iter(feed.train(0)))
+        if not torch.isfinite(images).all():
+            raise DataError(
+                "the first training batch holds images with NaN or Inf, expected values in [0, 1]"
+            )
+        raws = module(images)
+        if not isinstance(raws, Mapping):
+            raise UsageError(
+                f"the network returns a {type(raws).__name__}, expected a dict from task to tensor",
+                hint=f'return {{"{next(iter(tasks))}": output, ...}} in forward',
+            )
+        total, losses = total_loss(tasks, weights, raws, targets)
+        for name, loss in losses.items():
+            if not torch.isfinite(loss):
+                raise NonFiniteError(
+                    f"loss of `{name}` is {loss.item()} on the first batch, before any training",
+                    hint="look at its targets: pixels without a value must be marked invalid",
+                )
+        fabric.backward(total)
+    model.zero_grad(set_to_none=True)
+    with torch.no_grad():
+        for name, buffer in model.named_buffers():
+            buffer.copy_(buffers[name])

@@ -1,0 +1,229 @@
+"""Run folders: `runs/<recipe>-<time>-<seed>/`, one per run, never reused."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from compactmtl.environment import environment
+from compactmtl.errors import CorruptFileError, MissingFileError, UsageError
+from compactmtl.files import read_json, write_error, write_json, write_text
+from compactmtl.recipe import Recipe, parse, read_toml, to_toml
+from compactmtl.training.logs import finite, read_log
+
+RECIPE, CHECKPOINT, STATUS = "recipe.toml", "ckpt.pt", "run.json"
+
+
+@dataclass
+class Run:
+    """A run folder and the content of its `run.json`."""
+
+    folder: Path
+    document: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder's `ckpt.pt`."""
+        return self.folder / CHECKPOINT
+
+    def update(self, **fields: object) -> None:
+        """Set fields of `run.json` and write it."""
+        self.document |= {name: finite(value) for name, value in fields.items()}
+        write_json(self.folder / STATUS, self.document)
+
+    def finish(self, status: str, **fields: object) -> None:
+        """Note how and when the run ended."""
+        self.update(status=status, finished=_now(), **fields)
+
+    def discard(self) -> None:
+        """Take away what ``create_run`` made; anything else in the folder stays."""
+        for name in (RECIPE, STATUS):
+            (self.folder / name).unlink(missing_ok=True)
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+
+def open_or_create(recipe: Recipe, root: Path, run_dir: Path | None, *, resume: bool) -> Run:
+    """Return the run to go on with, or a new one; its status is "running".
+
+    Raises:
+        UsageError: ``resume`` without ``run_dir``, or a new ``run_dir`` that is not empty.
+        MissingFileError: There is nothing to resume.
+        WriteError: The folder cannot be written.
+    """
+    if not resume:
+        return create_run(recipe, root, run_dir)
+    if run_dir is None:
+        raise UsageError("resume without run_dir", hint="say which run to go on with: run_dir=...")
+    run = open_run(run_dir)
+    run.document.pop("finished", None)
+    run.document.pop("error", None)
+    run.update(status="running")
+    return run
+
+
+@contextmanager
+def noted(run: Run) -> Iterator[None]:
+    """Write into `run.json` how the block ended, if it did not end well.
+
+    A new run that a mistake in the call ended before its first epoch leaves no folder behind.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        run.finish("interrupted")
+        raise
+    except UsageError as error:
+        if run.checkpoint.exists():
+            run.finish("failed", error=str(error))
+        else:
+            run.discard()
+        raise
+    except BaseException as error:
+        run.finish("failed", error=str(error))
+        raise
+
+
+def create_run(recipe: Recipe, root: Path, run_dir: Path | None = None) -> Run:
+    """Make a new run folder with its recipe and a `run.json` of status "running".
+
+    Args:
+        recipe: Written into the folder.
+        root: Where named run folders live.
+        run_dir: This folder instead; it must not exist, or be empty.
+
+    Raises:
+        UsageError: ``run_dir`` holds something.
+        WriteError: The folder cannot be created or written.
+    """
+    folder = _new_folder(recipe, root) if run_dir is None else _empty_folder(run_dir)
+    run = Run(folder)
+    write_text(folder / RECIPE, to_toml(recipe))
+    run.update(
+        format_version=1,
+        recipe=recipe.name,
+        seed=recipe.seed,
+        started=_now(),
+        status="running",
+        baseline={},
+        milestones={},
+        check=None,
+        environment=environment(),
+    )
+    return run
+
+
+def open_run(path: Path) -> Run:
+    """Open an existing run by its folder or its `ckpt.pt`.
+
+    Raises:
+        MissingFileError: No such run, or it has no checkpoint yet.
+        CorruptFileError: Its `run.json` is damaged.
+    """
+    folder = path.parent if path.name == CHECKPOINT else path
+    if not folder.is_dir():
+        raise MissingFileError(f"no such run: `{path}`", hint="`compactmtl runs` lists them")
+    run = Run(folder)
+    if not run.checkpoint.is_file():
+        raise MissingFileError(
+            f"`{folder}` has no {CHECKPOINT}: the run ended before its first epoch did",
+            hint="start it again with `compactmtl train`",
+        )
+    if (folder / STATUS).is_file():
+        run.document = read_json(folder / STATUS)
+    return run
+
+
+def read_recipe(run: Run) -> Recipe:
+    """Return the recipe that a run was started with."""
+    path = run.folder / RECIPE
+    return parse(read_toml(path), source=str(path))
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line of `compactmtl runs`."""
+
+    folder: Path
+    recipe: str
+    seed: int | None
+    started: str
+    status: str
+    """running, finished, failed, interrupted; or unreadable."""
+    epoch: int
+    """Finished epochs."""
+    metrics: dict[str, dict[str, float]]
+    """Validation metrics of the last epoch, per task."""
+    sparsity: dict[str, int]
+    """Counts of the last epoch: zero_groups, num_groups, zero_filters, num_filters."""
+
+
+def list_runs(root: Path) -> list[RunSummary]:
+    """Return the runs under ``root``, the latest first; a damaged one is listed as unreadable.
+
+    Raises:
+        MissingFileError: There is no such folder.
+    """
+    if not root.is_dir():
+        raise MissingFileError(
+            f"no such folder: `{root}`", hint="`compactmtl train RECIPE` makes the first run"
+        )
+    found = [_summary(path.parent) for path in root.glob(f"*/{STATUS}")]
+    return sorted(found, key=lambda run: (run.started, run.folder.name), reverse=True)
+
+
+def _summary(folder: Path) -> RunSummary:
+    try:
+        document = read_json(folder / STATUS)
+        log = read_log(folder)
+    except CorruptFileError:
+        return RunSummary(folder, "", None, "", "unreadable", 0, {}, {})
+    last = log[-1] if log else {}
+    return RunSummary(
+        folder=folder,
+        recipe=str(document.get("recipe", "")),
+        seed=document.get("seed"),
+        started=str(document.get("started", "")),
+        status=str(document.get("status", "")),
+        epoch=int(last.get("epoch", 0)),
+        metrics=last.get("val", {}),
+        sparsity=last.get("sparsity") or {},
+    )
+
+
+def _new_folder(recipe: Recipe, root: Path) -> Path:
+    base = f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}-{recipe.seed}"
+    attempt = 1
+    while True:
+        folder = root / (base if attempt == 1 else f"{base}-{attempt}")
+        try:
+            folder.mkdir(parents=True)  # fails where the name is taken, even by a rival process
+        except FileExistsError as error:
+            if root.exists() and not root.is_dir():
+                raise write_error(root, error) from error
+            attempt += 1
+        except OSError as error:
+            raise write_error(folder, error) from error
+        else:
+            return folder
+
+
+def _empty_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = next(folder.iterdir(), None)
+    except OSError as error:
+        raise write_error(folder, error) from error
+    if taken is not None:
+        raise UsageError(
+            f"run folder `{folder}` is not empty (it has `{taken.name}`); "
+            "runs are never overwritten",
+            hint=f"continue it with --resume {folder}, or name another folder",
+        )
+    return folder
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

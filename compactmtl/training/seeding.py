@@ -1,0 +1,59 @@
+"""Where every random number of a run comes from: its seed, the epoch and nothing else."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+_SUBSET, _EPOCH, _LOADER = 11, 12, 13  # apart from the streams of compactmtl.data.order
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch (all devices)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def seed_epoch(seed: int, epoch: int) -> None:
+    """Seed everything for one epoch, so that it runs the same after a resume.
+
+    ``fit`` calls it at the start of each epoch (counted from 0), before any batch is drawn.
+    """
+    seed_everything(_derive(seed, _EPOCH, epoch))
+
+
+def subset_order(num_samples: int, seed: int, epoch: int, share: float, batch: int) -> list[int]:
+    """Return the samples that train the task factors in an epoch: at least one batch.
+
+    Source: paper A, section 2.3 (about 3 % of the samples per epoch), redrawn every epoch.
+    """
+    size = min(num_samples, max(batch, round(share * num_samples)))
+    generator = torch.Generator().manual_seed(_derive(seed, _SUBSET, epoch))
+    order: list[int] = torch.randperm(num_samples, generator=generator).tolist()
+    return order[:size]
+
+
+def loader_generator(seed: int, epoch: int) -> torch.Generator:
+    """Return the generator that seeds the loader's worker processes in an epoch."""
+    return torch.Generator().manual_seed(_derive(seed, _LOADER, epoch))
+
+
+@contextmanager
+def preserved_rng() -> Iterator[None]:
+    """Leave the random state of Python, numpy and torch as it was before the block."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+def _derive(*path: int) -> int:
+    """Mix integers into one 63-bit seed; neighbouring seeds and epochs share nothing."""
+    return int(np.random.SeedSequence(path).generate_state(1, np.uint64)[0] >> np.uint64(1))

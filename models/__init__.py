@@ -1,0 +1,73 @@
+"""Networks and named recipes."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+if __name__ != "compactmtl.models":
+    raise ImportError("import compactmtl.models, not models: a second copy would break isinstance")
+
+__all__ = ["MODELS"]
+
+# Each factory imports its network when called: listing recipes must not wait for torch.
+
+
+def segnet(
+    tasks: Mapping[str, int], *, widths: tuple[int, ...] = (64, 128, 256, 512, 512)
+) -> "nn.Module":
+    """Build SegNet with one head per task; see ``SegNet``."""
+    from compactmtl.models.segnet import SegNet
+
+    return SegNet(tasks, widths)
+
+
+def segnet_s(
+    tasks: Mapping[str, int], *, widths: tuple[int, ...] = (32, 64, 128, 256, 256)
+) -> "nn.Module":
+    """Build SegNet-S, SegNet with half the channels; see ``SegNet``."""
+    from compactmtl.models.segnet import SegNet
+
+    return SegNet(tasks, widths)
+
+
+def deeplab_resnet18(
+    tasks: Mapping[str, int],
+    *,
+    width: float = 1.0,
+    head_channels: int = 256,
+    rates: tuple[int, ...] = (12, 24, 36),
+    dropout: float = 0.1,
+) -> "nn.Module":
+    """Build DeepLabV3 heads on a dilated ResNet-18; see ``DeepLab``."""
+    from compactmtl.models.deeplab import DeepLab
+
+    return DeepLab(
+        tasks, depth=18, width=width, head_channels=head_channels, rates=rates, dropout=dropout
+    )
+
+
+def deeplab_resnet50(
+    tasks: Mapping[str, int],
+    *,
+    width: float = 1.0,
+    head_channels: int = 256,
+    rates: tuple[int, ...] = (12, 24, 36),
+    dropout: float = 0.1,
+) -> "nn.Module":
+    """Build DeepLabV3 heads on a dilated ResNet-50; see ``DeepLab``."""
+    from compactmtl.models.deeplab import DeepLab
+
+    return DeepLab(
+        tasks, depth=50, width=width, head_channels=head_channels, rates=rates, dropout=dropout
+    )
+
+
+MODELS: dict[str, Callable[..., "nn.Module"]] = {
+    "segnet": segnet,
+    "segnet_s": segnet_s,
+    "deeplab_resnet18": deeplab_resnet18,
+    "deeplab_resnet50": deeplab_resnet50,
+}
+"""The built-in networks by the name a recipe uses."""

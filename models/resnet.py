@@ -1,0 +1,133 @@
+"""ResNet encoders that keep an eighth of the image's resolution."""
+
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from compactmtl.errors import RecipeError
+
+
+class DilatedResNet(nn.Module):
+    """ResNet whose last two stages dilate instead of stride: output stride 8, not 32.
+
+    Layers are named as in torchvision, and compute the same as torchvision's strided network at
+    every fourth row and column, so its weights fit (without ``fc``). To that end a convolution that
+    strides no more keeps the dilation of what it reads, and those behind it get twice that.
+
+    Args:
+        depth: 18 (basic blocks) or 50 (bottlenecks).
+        width: Factor on all numbers of channels; 1 is the published network.
+
+    Shape:
+        (N, 3, H, W) -> (N, num_channels, ceil(H / 8), ceil(W / 8)), any H and W.
+
+    Raises:
+        RecipeError: A width that leaves no channel.
+
+    Source:
+        He et al. (2016), Deep Residual Learning; Yu et al. (2017), Dilated Residual Networks.
+    """
+
+    num_blocks: ClassVar[dict[int, tuple[int, ...]]] = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
+
+    def __init__(self, depth: Literal[18, 50], width: float = 1.0) -> None:
+        planes = round(64 * width)
+        if planes < 1:
+            raise RecipeError(f"ResNet-{depth}: width (={width}) leaves no channel")
+        super().__init__()
+        block = _BasicBlock if depth == 18 else _Bottleneck
+        self.conv1 = nn.Conv2d(3, planes, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.relu = nn.ReLU()
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        one, two, three, four = self.num_blocks[depth]
+        wide = block.expansion * planes
+        self.layer1 = _stage(block, planes, planes, one)
+        self.layer2 = _stage(block, wide, 2 * planes, two, stride=2)
+        self.layer3 = _stage(block, 2 * wide, 4 * planes, three, dilations=(1, 2))
+        self.layer4 = _stage(block, 4 * wide, 8 * planes, four, dilations=(2, 4))
+        self.num_channels = 8 * wide
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features of the last stage."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        features: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return features
+
+
+class _Block(nn.Module):
+    """Common to both blocks: what they add their result to."""
+
+    expansion: ClassVar[int]
+
+    def __init__(self, num_in: int, planes: int, stride: int) -> None:
+        super().__init__()
+        num_out = planes * self.expansion
+        self.relu = nn.ReLU()
+        self.downsample: nn.Sequential | None = None
+        if stride != 1 or num_in != num_out:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(num_in, num_out, 1, stride, bias=False), nn.BatchNorm2d(num_out)
+            )
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        return x if self.downsample is None else self.downsample(x)
+
+
+class _BasicBlock(_Block):
+    expansion = 1
+
+    def __init__(self, num_in: int, planes: int, stride: int, dilations: tuple[int, int]) -> None:
+        super().__init__(num_in, planes, stride)
+        self.conv1 = _conv3x3(num_in, planes, stride, dilations[0])
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = _conv3x3(planes, planes, 1, dilations[1])
+        self.bn2 = nn.BatchNorm2d(planes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        result: Tensor = self.relu(y + self.shortcut(x))
+        return result
+
+
+class _Bottleneck(_Block):
+    expansion = 4
+
+    def __init__(self, num_in: int, planes: int, stride: int, dilations: tuple[int, int]) -> None:
+        super().__init__(num_in, planes, stride)
+        self.conv1 = nn.Conv2d(num_in, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = _conv3x3(planes, planes, stride, dilations[0])
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, planes * self.expansion, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(planes * self.expansion)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        result: Tensor = self.relu(y + self.shortcut(x))
+        return result
+
+
+def _conv3x3(num_in: int, num_out: int, stride: int, dilation: int) -> nn.Conv2d:
+    return nn.Conv2d(num_in, num_out, 3, stride, padding=dilation, dilation=dilation, bias=False)
+
+
+def _stage(
+    block: type[_BasicBlock] | type[_Bottleneck],
+    num_in: int,
+    planes: int,
+    num_blocks: int,
+    *,
+    stride: int = 1,
+    dilations: tuple[int, int] = (1, 1),
+) -> nn.Sequential:
+    """Return a stage; ``dilations`` are those of its first convolution 3x3 and of all others."""
+    first = block(num_in, planes, stride, dilations)
+    wide, inner = planes * block.expansion, (dilations[1], dilations[1])
+    return nn.Sequential(first, *(block(wide, planes, 1, inner) for _ in range(num_blocks - 1)))
