@@ -7,21 +7,21 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from typing import Annotated, Any
 
 import typer
 
+import compactmtl
 from compactmtl.cli.console import console
 from compactmtl.cli.options import Debug, Json, Quiet
 from compactmtl.errors import CompactMTLError, UsageError
 from compactmtl.parts import nearest
 
 VERBS: dict[str, str] = {
-    "train": "Train a recipe into a run folder.",
-    "recipes": "List the named recipes, or print one.",
-    "runs": "List the run folders with their metrics and sparsity.",
-    "compress": "Compile a checkpoint into a compact model.",
+    "train": "Train a recipe into a new folder runs/<recipe>-<time>-<seed>/.",
+    "recipes": "List the named recipes, or print one as TOML.",
+    "runs": "List the run folders with their metrics and sparsity, the latest first.",
+    "compress": "Compile a checkpoint into a compact model, exactly.",
     "export": "Write the compact model and its dense twin for a runtime.",
     "bench": "Measure the compact model against its dense twin.",
     "report": "Show it all in one HTML page.",
@@ -133,7 +133,7 @@ def _fail(kind: str, message: str, hint: str, exit_code: int) -> int:
 
 def _version(value: bool) -> None:
     if value:
-        sys.stdout.write(f"compactmtl {metadata.version('compactmtl')}\n")
+        sys.stdout.write(f"compactmtl {compactmtl.__version__}\n")
         raise typer.Exit
 
 

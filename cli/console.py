@@ -75,12 +75,18 @@ class Console:
 
         Args:
             title: Stands above the table; may be empty.
-            columns: Headings.
+            columns: Headings; all empty for none.
             rows: Cells; floats get four significant digits, None is a dash.
         """
         if self.json:
             return
-        table = Table(title=title or None, title_justify="left", header_style="bold", box=None)
+        table = Table(
+            title=title or None,
+            title_justify="left",
+            header_style="bold",
+            box=None,
+            show_header=any(columns),
+        )
         for index, column in enumerate(columns):
             cells = [row[index] for row in rows if row[index] is not None]
             is_number = bool(cells) and all(

@@ -78,7 +78,10 @@ def _text(value: object) -> str:
     if isinstance(value, dict):
         return "  ".join(f"{key} {_text(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
-        return " x ".join(_text(item) for item in value)
+        separator = " x " if any(isinstance(item, int) for item in value) else ", "
+        return separator.join(_text(item) for item in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else f"{value}"

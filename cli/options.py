@@ -57,9 +57,7 @@ Debug = Annotated[
 
 CompactFolder = Annotated[
     Path,
-    typer.Argument(
-        metavar="[FOLDER]", help="Folder that `compress` wrote.", show_default="compact"
-    ),
+    typer.Argument(metavar="FOLDER", help="Folder that `compress` wrote.", show_default="compact"),
 ]
 DataFolder = Annotated[
     Path | None,

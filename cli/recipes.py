@@ -11,7 +11,7 @@ from compactmtl.cli.options import Debug, Json, Quiet
 
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Print this recipe as TOML.")
+        str | None, typer.Argument(metavar="NAME", help="Print this recipe as TOML.")
     ] = None,
     *,
     json: Json = False,

@@ -12,7 +12,7 @@ from compactmtl.cli.options import Debug, Json, Quiet
 
 def runs(
     root: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="Folder of runs.", show_default="runs")
+        Path, typer.Argument(metavar="DIR", help="Folder of runs.", show_default="runs")
     ] = Path("runs"),
     *,
     json: Json = False,

@@ -6,11 +6,8 @@ from typing import Annotated
 
 import typer
 
-from compactmtl.cli.console import console
 from compactmtl.cli.options import DataFolder, Debug, Json, Quiet, Settings
 from compactmtl.errors import UsageError
-
-INTERRUPTED = 130
 
 
 def train(
@@ -61,21 +58,15 @@ def train(
       compactmtl train mine.toml --seed 1 --device cuda --precision bf16-mixed --logger tensorboard
       compactmtl train --resume runs/rooms-demo-20260102-030405-0
     """
-    chosen = {
-        "train.device": device,
-        "train.precision": precision,
-        "seed": seed,
-        "train.init": init,
-    }
+    chosen = {"train.precision": precision, "seed": seed, "train.init": init}
     overrides = [*(settings or ()), *(f"{k}={v}" for k, v in chosen.items() if v is not None)]
     if resume is not None and (recipe is not None or run_dir is not None or overrides):
-        only_device = overrides == [f"train.device={device}"]
-        if recipe is not None or run_dir is not None or not only_device:
-            raise UsageError(
-                "--resume goes on with the run's own recipe and folder; "
-                "no RECIPE and no setting but --device goes with it",
-                hint="start a new run for other settings; --init takes over the weights",
-            )
+        raise UsageError(
+            "--resume goes on with the run's own recipe and folder: no RECIPE, no --run-dir and no "
+            "setting but --device goes with it",
+            hint="start a new run for other settings; --init takes over the weights",
+        )
+    overrides += [] if device is None else [f"train.device={device}"]
     if data is not None:
         os.environ["COMPACTMTL_DATA"] = str(data)  # the recipe in the run folder stays portable
 
@@ -100,8 +91,6 @@ def train(
                 loggers=logger or (),
             )
     except KeyboardInterrupt:
-        console.error(f"interrupted; {progress.how_to_resume()}")
-        console.result(progress.interrupted())
-        return INTERRUPTED
+        return progress.interrupted()
     progress.summary(result)
     return 0

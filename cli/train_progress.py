@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
+from compactmtl.cli.app import INTERRUPTED
 from compactmtl.cli.console import Advance, console
 from compactmtl.training import FitResult, RunInfo
 
@@ -16,6 +17,7 @@ class TrainProgress:
         self.info: RunInfo | None = None
         self.finished = 0
         self._run, self._epoch = ExitStack(), ExitStack()
+        self._what, self._prepared = "", 0
         self._epochs: Advance | None = None
         self._steps: Advance | None = None
 
@@ -31,8 +33,19 @@ class TrainProgress:
         self._epoch.close()
         self._run.close()
 
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """Move the bar of data that are made ready."""
+        if self._what != what:
+            self._epoch.close()
+            self._what, self._prepared = what, 0
+            self._steps = self._epoch.enter_context(console.progress(what, total))
+        if self._steps is not None:
+            self._steps(done - self._prepared)
+        self._prepared = done
+
     def run_started(self, info: RunInfo) -> None:
         """Say what is trained, and where."""
+        self._epoch.close()
         self.info, self.finished = info, info.first_epoch
         console.info(
             f"{info.recipe}: {', '.join(info.tasks)}; {info.num_params:,} parameters; "
@@ -97,18 +110,15 @@ class TrainProgress:
             }
         )
 
-    def how_to_resume(self) -> str:
-        """Return the command that goes on with an interrupted run."""
-        if self.info is None or not self.finished:
-            return "no epoch was finished, so there is nothing to resume"
-        return (
-            f"epoch {self.finished} of {self.info.epochs} is kept; go on with: "
-            f"compactmtl train --resume {self.info.folder}"
-        )
-
-    def interrupted(self) -> dict[str, Any]:
-        """Return an interrupted run as data."""
-        folder = self.info.folder if self.info else None
-        message = f"interrupted; {self.how_to_resume()}"
-        error = {"type": "Interrupted", "message": message, "hint": "", "exit_code": 130}
-        return {"error": error, "run": folder, "epoch": self.finished}
+    def interrupted(self) -> int:
+        """Say how to go on with an interrupted run; return the exit code."""
+        message = "interrupted; no epoch was finished, so there is nothing to resume"
+        if self.info is not None and self.finished:
+            message = (
+                f"interrupted; epoch {self.finished} of {self.info.epochs} is kept, go on with: "
+                f"compactmtl train --resume {self.info.folder}"
+            )
+        console.error(message)
+        error = {"type": "Interrupted", "message": message, "hint": "", "exit_code": INTERRUPTED}
+        console.result({"error": error, "run": self.info.folder if self.info else None})
+        return INTERRUPTED

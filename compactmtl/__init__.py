@@ -1,6 +1,8 @@
 """Train compact multi-task CNNs, compile them exactly, export and measure them."""
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -61,3 +63,18 @@ def __getattr__(name: str) -> Any:
     value = getattr(module, name)
     globals()[name] = value
     return value
+
+
+class _Package(types.ModuleType):
+    """Keeps `compactmtl.export` the function when the package of that name is imported.
+
+    Python binds a submodule to its parent's attribute on import; several verbs of the public API
+    are called as the room they live in.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

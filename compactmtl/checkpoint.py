@@ -1,5 +1,6 @@
 """A training checkpoint, `ckpt.pt`: all that resumes a run or rebuilds its network."""
 
+import io
 import pickle
 import struct
 import zipfile
@@ -101,8 +102,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         WriteError: The folder is not writable, or the disk is full.
     """
     document = {item.name: getattr(checkpoint, item.name) for item in fields(checkpoint)}
+    content = io.BytesIO()  # torch's own writer turns a full disk into a RuntimeError
+    torch.save(document, content)
     with atomic_write(path) as temporary:
-        torch.save(document, temporary)
+        temporary.write_bytes(content.getbuffer())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -47,7 +47,8 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
-        "os": f"{platform.system()} {platform.release()}",
+        # What follows the number of a kernel names the builder, not the behaviour.
+        "os": f"{platform.system()} {platform.release().partition('-')[0]}",
         "machine": platform.machine(),
         "cpu": cpu_model(),
         "cores": os.cpu_count(),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from compactmtl.errors import CorruptFileError
@@ -30,15 +30,16 @@ def inspect_onnx(path: Path) -> Inspection:
     if not model.graph.node:
         raise CorruptFileError(f"`{path}` is not an ONNX file, or an empty one")
     weights = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
+    opsets = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     facts: dict[str, Any] = {
         "inputs": {value.name: _shape(value) for value in model.graph.input},
         "outputs": {value.name: _shape(value) for value in model.graph.output},
-        "opset": opset,
+        "opset": opsets[0] if opsets else None,
         "nodes": len(model.graph.node),
         "written by": f"{model.producer_name} {model.producer_version}".strip() or None,
     }
-    tasks, notes = {}, ()
+    tasks: dict[str, dict[str, Any]] = {}
+    notes: tuple[str, ...] = ()
     if sidecar_path(path).is_file():
         sidecar = read_json(sidecar_path(path))
         parent = sidecar.get("parent") or {}
@@ -51,7 +52,9 @@ def inspect_onnx(path: Path) -> Inspection:
     return Inspection(
         file=str(path),
         what="an ONNX model",
-        num_params=sum(int(v.size) for v in weights.values() if np.issubdtype(v.dtype, np.floating)),
+        num_params=sum(
+            int(v.size) for v in weights.values() if np.issubdtype(v.dtype, np.floating)
+        ),
         layers=tuple(_layers(model, weights)),
         tasks=tasks,
         facts=facts,

@@ -32,6 +32,8 @@ def import_part(name: str) -> Any:
         PartError: The module or the name in it cannot be found.
     """
     module_name, _, attribute = name.partition(":")
+    if not all(step.isidentifier() for step in f"{module_name}.{attribute}".split(".")):
+        raise PartError(f"`{name}` is not of the form package.module:Name")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)

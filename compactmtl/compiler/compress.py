@@ -12,13 +12,14 @@ from compactmtl.compact import CompactModel, CompressReport, InputSpec, Manifest
 from compactmtl.compiler import explain
 from compactmtl.compiler.analysis import analyse
 from compactmtl.compiler.capture import Captured, capture
-from compactmtl.compiler.cost import cost_model
+from compactmtl.compiler.cost import CostModel, cost_model
 from compactmtl.compiler.lower import Lowering
 from compactmtl.compiler.normalise import normalise, op_name
 from compactmtl.compiler.plan import make_plan, untouched_plan
 from compactmtl.compiler.precision import double_copy, restore_precision
+from compactmtl.compiler.rules import Facts
 from compactmtl.compiler.selection import POOLS_WITH_POSITIONS
-from compactmtl.compiler.verify import Quartet, verify
+from compactmtl.compiler.verify import Quartet, StoredPool, verify
 from compactmtl.errors import UsageError
 from compactmtl.graph_mode import modal
 from compactmtl.overparam import contract, is_expanded
@@ -29,7 +30,7 @@ def compress(
     example_inputs: Tensor | Sequence[Tensor],
     *,
     prune_zero_channels: bool = True,
-    objective: str = "latency",
+    objective: str | CostModel = "latency",
     gather: bool = True,
     dynamic: bool = True,
     images: Iterable[Tensor | Sequence[Tensor]] = (),
@@ -49,7 +50,7 @@ def compress(
         model: The network, on the CPU. It is not changed, and shares no weight with the result.
         example_inputs: One tensor or several, batched, as the network takes them.
         prune_zero_channels: Remove dead channels; otherwise only contract, and say what could go.
-        objective: "latency", "macs" or "params".
+        objective: "latency", "macs" or "params", or a cost model of your own.
         gather: Allow layers to read through a gather.
         dynamic: Leave batch, height and width free where the network allows it.
         images: Further inputs to verify on, real ones if there are any.
@@ -85,13 +86,9 @@ def compress(
         compact = copy.deepcopy(compact64)
         restore_precision(compact, captured.module, lowering.like)
     with _timed(seconds, "verify"):
-        stored = {
-            node.name: lowering.layout(node) if prune_zero_channels else plan.stored[node.name]
-            for node in (lowering.graph if prune_zero_channels else captured.module.graph).nodes
-            if node.op == "call_function" and op_name(node) in POOLS_WITH_POSITIONS
-        }
+        pools = _stored_pools(facts, compact64, lowering if prune_zero_channels else None)
         quartet = Quartet(double_copy(captured.module), compact64, captured.module, compact)
-        verification = verify(quartet, _input_sets(captured, images), names, stored)
+        verification = verify(quartet, _input_sets(captured, images), names, pools)
     dense = modal(_detached(captured.module))
     before, after = explain.count_both(dense, modal(compact), captured.inputs)
     report = CompressReport(
@@ -124,7 +121,7 @@ def compress(
         ],
         output_names=names,
         tasks=dict(tasks or {}),
-        objective=objective,
+        objective=objective if isinstance(objective, str) else cost.name,
         cost_model=cost.name,
         parent=dict(parent or {}),
         recipe=recipe,
@@ -137,6 +134,21 @@ def compress(
         report=report,
         plan=plan.to_dict(),
     )
+
+
+def _stored_pools(
+    facts: Facts, compact: fx.GraphModule, lowering: Lowering | None
+) -> dict[str, StoredPool]:
+    """Return the pools of the compact graph whose selections verification compares."""
+    originals = {node.name: node for node in facts.module.graph.nodes}
+    layouts = {} if lowering is None else lowering.layouts_by_name()
+    pools = {}
+    for node in compact.graph.nodes:
+        if node.op == "call_function" and op_name(node) in POOLS_WITH_POSITIONS:
+            live = facts.live[originals[node.name]]
+            channels = layouts.get(node.name, tuple(range(live.numel())))
+            pools[node.name] = StoredPool(channels, live[list(channels)])
+    return pools
 
 
 def _input_sets(

@@ -73,12 +73,14 @@ OBJECTIVES: dict[str, CostModel] = {
 }
 
 
-def cost_model(objective: str, *, gather: bool = True) -> CostModel:
-    """Return the cost model of an objective.
+def cost_model(objective: str | CostModel, *, gather: bool = True) -> CostModel:
+    """Return the cost model of an objective; one that is given as an object is taken as it is.
 
     Raises:
         UsageError: No such objective.
     """
+    if not isinstance(objective, str):
+        return objective
     if objective not in OBJECTIVES:
         raise UsageError(
             f"objective `{objective}` is unknown, expected one of {', '.join(OBJECTIVES)}"

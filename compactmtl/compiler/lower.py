@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from compactmtl.compiler.cost import CostModel
+from compactmtl.compiler.normalise import has_effect
 from compactmtl.compiler.plan import Plan, channel_ids
 from compactmtl.compiler.precision import put, to_double
 from compactmtl.compiler.rules import Facts
@@ -44,6 +45,10 @@ class Lowering:
     def layout(self, node: fx.Node) -> Layout:
         """Return the channels a value of the new graph stores."""
         return self._layouts[node]
+
+    def layouts_by_name(self) -> dict[str, Layout]:
+        """Return the layout of every value of the new graph by its node's name."""
+        return {node.name: layout for node, layout in self._layouts.items()}
 
     def rows(self, original: fx.Node) -> Layout:
         """Return the output channels the plan gives to a source."""
@@ -146,7 +151,7 @@ class Lowering:
             elif old.op != "get_attr":
                 self._restore(new)
         self.graph.set_codegen(copy.deepcopy(self.facts.module.graph._codegen))
-        self.graph.eliminate_dead_code()
+        self.graph.eliminate_dead_code(has_effect)
         return self._assemble()
 
     def _lower(self, old: fx.Node, new: fx.Node) -> Layout:

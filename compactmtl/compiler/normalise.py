@@ -35,6 +35,18 @@ def is_mutating(node: fx.Node) -> bool:
     return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
 
 
+def has_effect(node: fx.Node) -> bool:
+    """Tell whether a node matters although nobody reads it: it writes, checks, or is the result.
+
+    Drawing random numbers is no such effect here: dropout that nobody reads may go.
+    """
+    is_random = (
+        isinstance(node.target, OpOverload)
+        and torch.Tag.nondeterministic_seeded in node.target.tags
+    )
+    return bool(node.is_impure()) and (is_mutating(node) or not is_random)
+
+
 def _made_from(node: fx.Node) -> list[fx.Node]:
     """Return the users whose result may share memory with ``node``, their first argument."""
     return [
@@ -102,7 +114,7 @@ def normalise(module: fx.GraphModule) -> None:
         node.target = overload
         for user in [user for user in base.users if position[user] > position[node]]:
             user.replace_input_with(base, node)
-    graph.eliminate_dead_code()
+    graph.eliminate_dead_code(has_effect)
     module.recompile()
 
 

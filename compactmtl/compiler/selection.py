@@ -34,6 +34,7 @@ class SelectingRunner(fx.Interpreter):
     Args:
         module: The graph.
         imposed: Positions by node name, for exactly the channels that the node stores; None: free.
+        live: By node name which of these channels matter; the others may hold anything.
         selections: Filled with what the pools would choose themselves.
     """
 
@@ -42,11 +43,13 @@ class SelectingRunner(fx.Interpreter):
         module: fx.GraphModule,
         selections: Selections,
         imposed: Mapping[str, Tensor] | None = None,
+        live: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__(module, garbage_collect_values=True)
         self.extra_traceback = False
         self._selections = selections
         self._imposed = imposed
+        self._live = live or {}
 
     def run_node(self, n: fx.Node) -> Any:
         """Run one node; at a pool with positions record, compare and impose."""
@@ -61,6 +64,8 @@ class SelectingRunner(fx.Interpreter):
         source = self.fetch_args_kwargs_from_env(n)[0][0].flatten(2)
         taken = source.gather(2, imposed.flatten(2)).view_as(values)
         differs = own != imposed
+        if n.name in self._live:
+            differs &= self._live[n.name].reshape(1, -1, 1, 1)
         if differs.any():
             scale = source.abs().amax().clamp_min(torch.finfo(source.dtype).tiny)
             gap = ((values - taken)[differs].amax() / scale).item()

@@ -154,6 +154,7 @@ def from_checkpoint(
     if recipe is not None and model is None:
         model = recipe.model.name
     factory = import_part(model) if model is not None and is_foreign(model) else None
+    network = build_model(checkpoint, factory=factory)
     trusted = recipe or recipes.parse(checkpoint.recipe, source="the checkpoint's recipe")
     images, origin = _images(trusted.data, is_trusted=recipe is not None)
     if not images and not shapes:
@@ -163,7 +164,7 @@ def from_checkpoint(
         )
     example = _noise(shapes) if shapes else (images[0],)
     return Source(
-        model=build_model(checkpoint, factory=factory),
+        model=network,
         example_inputs=example,
         images=[image for image in images if image.shape[1:] == example[0].shape[1:]],
         origin=origin if images else "seeded noise",

@@ -83,15 +83,26 @@ class Quartet:
     compact: fx.GraphModule
 
 
+@dataclass(frozen=True)
+class StoredPool:
+    """A pool of the compact graph: the original channels it stores, and which of them matter."""
+
+    channels: tuple[int, ...]
+    live: Tensor
+
+
 def run(
-    module: fx.GraphModule, inputs: Sequence[Tensor], imposed: Mapping[str, Tensor] | None
+    module: fx.GraphModule,
+    inputs: Sequence[Tensor],
+    imposed: Mapping[str, Tensor] | None,
+    live: Mapping[str, Tensor] | None = None,
 ) -> tuple[list[Tensor], Selections]:
     """Run a graph; return its flattened outputs and its selections."""
     selections = Selections()
     if not has_selections(module):
         return tree_leaves(module(*inputs)), selections
     with fx.traceback.preserve_node_meta(False):
-        result = SelectingRunner(module, selections, imposed).run(*inputs)
+        result = SelectingRunner(module, selections, imposed, live).run(*inputs)
     return tree_leaves(result), selections
 
 
@@ -100,7 +111,7 @@ def verify(
     quartet: Quartet,
     input_sets: Iterable[Sequence[Tensor]],
     output_names: Sequence[str],
-    stored: Mapping[str, Sequence[int]],
+    pools: Mapping[str, StoredPool],
 ) -> Verification:
     """Compare the graphs on every input set.
 
@@ -108,7 +119,7 @@ def verify(
         quartet: The graphs.
         input_sets: Inputs in the original precision, any shapes the graphs take.
         output_names: Names of the flattened outputs.
-        stored: Per pool node of the compact graph the original channels it stores.
+        pools: The pools of the compact graph whose selections are compared, by name.
 
     Raises:
         VerificationError: An output differs by more than rounding, or a selection flipped without
@@ -123,15 +134,14 @@ def verify(
         reference, chosen = run(quartet.original64, wide, None)
         _check_finite(reference, output_names, inputs)
         full = chosen.chosen
-        kept = {
-            name: full[name][:, list(channels)] for name, channels in stored.items() if name in full
-        }
-        for module, values, imposed, key in (
-            (quartet.compact64, wide, kept, "fp64_error"),
-            (quartet.original, inputs, full, "fp32_error_of_original"),
-            (quartet.compact, inputs, kept, "fp32_error"),
+        kept = {name: full[name][:, list(pool.channels)] for name, pool in pools.items()}
+        live = {name: pool.live for name, pool in pools.items()}
+        for module, values, imposed, matters, key in (
+            (quartet.compact64, wide, kept, live, "fp64_error"),
+            (quartet.original, inputs, full, None, "fp32_error_of_original"),
+            (quartet.compact, inputs, kept, live, "fp32_error"),
         ):
-            outputs, selections = run(module, values, imposed)
+            outputs, selections = run(module, values, imposed, matters)
             if selections.widest_gap > NEAR_TIE:
                 raise VerificationError(
                     f"a max pool chose another position without a near-tie (relative gap "

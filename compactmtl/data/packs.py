@@ -30,7 +30,8 @@ def read_pack(path: Path, specs: Mapping[str, ArraySpec]) -> dict[str, npt.NDArr
         DataError: An array is missing, or has another dtype or shape.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as handle:  # np.load would leave a broken file open
+            archive = np.load(handle, allow_pickle=False)
             if not isinstance(archive, NpzFile):
                 raise CorruptFileError(f"`{path}` is one array, expected an .npz file of several")
             absent = [name for name in specs if name not in archive.files]

@@ -12,8 +12,9 @@ from compactmtl.parts import nearest
 
 if TYPE_CHECKING:
     from compactmtl.compact import CompactModel
-    from compactmtl.export.base import Array, Exporter, Which
+    from compactmtl.export.base import Exporter, Which
     from compactmtl.export.sidecar import Sidecar
+    from compactmtl.export.stored import Array
 
 
 def _onnx() -> "Exporter":

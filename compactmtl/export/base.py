@@ -1,19 +1,13 @@
 """What every export target does."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-import numpy as np
-import numpy.typing as npt
 from torch.export import ExportedProgram
 
 from compactmtl.export.sidecar import Parent, Sidecar
-
-Array = npt.NDArray[Any]
-Arrays = Mapping[str, Array]
+from compactmtl.export.stored import Array, Arrays, Stored
 
 Which = Literal["compact", "dense"]
 
@@ -39,24 +33,6 @@ class Runnable(Protocol):
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
         """Run once; returns the outputs by name."""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """The inputs an artefact is checked with.
-
-    Attributes:
-        arrays: Input name to samples, first dimension the batch.
-        source: Where they come from, one phrase.
-    """
-
-    arrays: Arrays
-    source: str
-
-    @property
-    def num_samples(self) -> int:
-        """Samples that every input has."""
-        return min(len(array) for array in self.arrays.values())
 
 
 class Exporter(ABC):
@@ -103,8 +79,3 @@ class Exporter(ABC):
             MissingFileError: There is no such file.
             CorruptFileError: The runtime cannot read it.
         """
-
-
-def as_array(value: npt.ArrayLike) -> Array:
-    """Return a contiguous array, as runtimes want it."""
-    return np.ascontiguousarray(value)

@@ -11,8 +11,9 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from compactmtl.errors import ExportError
-from compactmtl.export.base import Array, Arrays, Interface, Stored
+from compactmtl.export.base import Interface
 from compactmtl.export.reference import Reference
+from compactmtl.export.stored import Array, Arrays, Stored
 
 NUM_STORED = 8
 """Samples a compact folder keeps to check artefacts with."""
@@ -80,7 +81,6 @@ def random_inputs(program: ExportedProgram, interface: Interface) -> Stored:
     Raises:
         ExportError: The program keeps no example inputs to take sizes from.
     """
-    shapes = input_shapes(program, interface)
     if program.example_inputs is None:
         raise ExportError("the program keeps no example inputs", hint="pass `inputs`")
     generator = torch.Generator().manual_seed(0)
@@ -91,8 +91,7 @@ def random_inputs(program: ExportedProgram, interface: Interface) -> Stored:
                 f"input `{name}` is {example.dtype}: random values may mean nothing to it",
                 hint="pass `inputs`: eight samples per input",
             )
-        batch = [NUM_STORED] if isinstance(shapes[name][0], str) else []
-        size = [*batch, *example.shape[len(batch) :]]
+        size = (NUM_STORED, *example.shape[1:])
         arrays[name] = torch.rand(size, generator=generator).to(example.dtype).numpy()
     return Stored(arrays=arrays, source="uniform random in [0, 1), seed 0")
 

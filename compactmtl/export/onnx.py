@@ -14,16 +14,8 @@ import torch
 from torch.export import ExportedProgram
 
 from compactmtl.environment import version
-from compactmtl.errors import CorruptFileError, ExportError, MissingFileError
-from compactmtl.export.base import (
-    Array,
-    Arrays,
-    Exporter,
-    Interface,
-    Runnable,
-    Stored,
-    Which,
-)
+from compactmtl.errors import CorruptFileError, ExportError, MissingFileError, UsageError
+from compactmtl.export.base import Exporter, Interface, Runnable, Which
 from compactmtl.export.cases import Case, check_stored, make_cases
 from compactmtl.export.onnx_names import rename_dimensions, rename_interface, shape_of, strip_traces
 from compactmtl.export.onnx_ops import TRANSLATIONS
@@ -37,6 +29,7 @@ from compactmtl.export.sidecar import (
     Verified,
     write_sidecar,
 )
+from compactmtl.export.stored import Array, Arrays, Stored
 from compactmtl.files import atomic_write, sha256
 
 OPSET = 20
@@ -117,11 +110,15 @@ def convert(program: ExportedProgram, interface: Interface, *, opset: int) -> on
     """Translate a program into an ONNX model and check it.
 
     Raises:
-        ExportError: The operator set is not known, the program is too large for one file, or
-            ``torch.onnx`` or ``onnx.checker`` refuses it.
+        UsageError: The operator set is not one of ``OPSETS``.
+        ExportError: The program is too large for one file, or ``torch.onnx`` or ``onnx.checker``
+            refuses it.
     """
     if opset not in OPSETS:
-        raise ExportError(f"opset {opset} is not one of {OPSETS.start} to {OPSETS.stop - 1}")
+        raise UsageError(
+            f"opset (={opset}) must be one of {OPSETS.start} to {OPSETS.stop - 1}",
+            hint=f"leave it out to get {OPSET}",
+        )
     size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
     if size > MAX_BYTES:
         raise ExportError(
@@ -281,6 +278,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _line(error: BaseException) -> str:
-    """Return the first telling line of an error."""
+    """Return the first line of the error behind an error: the ones around it say less."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from compactmtl.errors import ExportError, NonFiniteError
-from compactmtl.export.base import Array, Arrays
 from compactmtl.export.cases import Case
 from compactmtl.export.reference import Reference, Run
 from compactmtl.export.sidecar import TaskParity
+from compactmtl.export.stored import Array, Arrays
 
 FACTOR = 4.0
 """How much larger than torch's own fp32 error a runtime's may be: it sums in another order."""

@@ -1,23 +1,24 @@
 """From a compact model or its folder to an artefact with sidecar and reference outputs."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch.export import ExportedProgram
 
 from compactmtl.compact import CompactModel, Manifest, load, load_folder
-from compactmtl.errors import CorruptFileError, MissingFileError
-from compactmtl.export.base import Array, Exporter, Stored, Which
+from compactmtl.errors import MissingFileError
+from compactmtl.export.base import Exporter, Which
 from compactmtl.export.cases import random_inputs, stored_cases
 from compactmtl.export.reference import Reference
 from compactmtl.export.sidecar import Parent, Sidecar
+from compactmtl.export.stored import INPUTS, Array, Stored, read_inputs
 from compactmtl.files import atomic_write, sha256
 from compactmtl.lineage import MODEL
 
-INPUTS = "inputs.npz"
+DENSE = "dense.pt2"
 REFERENCE = "reference.npz"
 
 
@@ -51,23 +52,6 @@ def write(
     return sidecar
 
 
-def read_inputs(path: Path) -> Stored:
-    """Read ``inputs.npz``: one array per input, and where the samples come from as ``source``.
-
-    Raises:
-        CorruptFileError: It is no ``.npz`` file of plain arrays.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            content = {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise CorruptFileError(f"`{path}` is not a file of arrays: {error}") from error
-    source = str(content.pop("source", "unknown"))
-    if not content:
-        raise CorruptFileError(f"`{path}` holds no input")
-    return Stored(arrays=content, source=source)
-
-
 def write_reference(
     path: Path, program: ExportedProgram, manifest: Manifest, stored: Stored
 ) -> None:
@@ -75,7 +59,7 @@ def write_reference(
     reference = Reference(program)
     cases = stored_cases(program, manifest, stored)
     runs = [reference.run(case.tensors(), torch.float64).outputs for case in cases]
-    arrays = {
+    arrays: dict[str, Any] = {
         f"input.{name}": np.concatenate([case.inputs[name] for case in cases])
         for name in manifest.input_names
     }
@@ -92,4 +76,11 @@ def _load(folder: Path, which: Which) -> CompactModel:
             f"`{folder}` holds no {MODEL}",
             hint="run `compactmtl compress CHECKPOINT` first, or name another folder",
         )
-    return load_folder(folder) if which == "dense" else load(folder / MODEL)
+    if which == "compact":
+        return load(folder / MODEL)
+    if not (folder / DENSE).is_file():
+        raise MissingFileError(
+            f"`{folder}` holds no {DENSE}, the dense twin",
+            hint="give --no-dense, or run `compactmtl compress` again",
+        )
+    return load_folder(folder)

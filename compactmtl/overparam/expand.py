@@ -133,7 +133,7 @@ def expand_like(model: nn.Module, spec: Mapping[str, Any]) -> None:
                 f"expected one of: {', '.join(METHODS)}",
                 hint="expand the network with your own method, then load its state dict",
             )
-        build, tasks = METHODS[spec["method"]], tuple(spec["tasks"])
+        build, tasks = METHODS[spec["method"]], spec["tasks"]
         _check_tasks(tasks)
         planned = {}
         for name, settings in spec["layers"].items():

@@ -19,7 +19,8 @@ def frobenius(model: nn.Module, coef: float) -> Tensor:
 
     Source: Khodak et al. (2021); Ren & Shi, section 2.3.
     """
-    squares = [factors().float().square().sum() for _, _, factors in expanded_layers(model)]
+    kernels = [factors() for _, _, factors in expanded_layers(model)]
+    squares = [k.to(torch.promote_types(k.dtype, torch.float32)).square().sum() for k in kernels]
     if not squares:
         raise UsageError(f"{type(model).__name__} is not expanded", hint="expand(model, ...) first")
     return 0.5 * coef * torch.stack(squares).sum()

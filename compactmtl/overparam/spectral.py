@@ -27,20 +27,20 @@ def kernel_of_matrix(matrix: Tensor, shape: tuple[int, ...]) -> Tensor:
     return matrix.reshape(out, height, inn, width).permute(0, 2, 1, 3).contiguous()
 
 
-def spectral_factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Factor a matrix exactly: U = A sqrt(S) and V = sqrt(S) B^T, with A S B^T its SVD.
+def spectral_factors(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Factor a kernel's matrix exactly: U = A sqrt(S) and V = sqrt(S) B^T, with A S B^T its SVD.
 
     Above full rank, U is padded with zeros and V with small random rows: the product is still
     exact, and the padding can learn. With zeros on both sides its gradients would be zero for
     ever.
 
     Returns:
-        U (O*y, R) and V (R, I*x) in float64, on the matrix's device.
+        U (O*y, R) and V (R, I*x) in float64, on the kernel's device.
 
     Source: Khodak et al. (2021), spectral initialisation.
     """
-    device = matrix.device
-    wide = matrix.to("cpu" if device.type == "mps" else device).to(torch.float64)
+    device = weight.device
+    wide = kernel_matrix(weight).to("cpu" if device.type == "mps" else device).to(torch.float64)
     left, scale, right = torch.linalg.svd(wide, full_matrices=False)
     U = left * scale.sqrt()
     V = scale.sqrt()[:, None] * right
@@ -52,19 +52,21 @@ def spectral_factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     return U, V
 
 
-def direct_factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Draw U and V as the matrix itself was drawn; their product is another matrix.
+def direct_factors(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Draw U and V as the kernel itself was drawn; their product is another kernel.
 
     The initialiser is recovered as normal with std = gain / sqrt(fan_in), the gain measured on the
-    given matrix, so that U and V follow the network's own choice. The product's std is then about
-    gain times too large (1.7 for Xavier's, 2.4 for Kaiming's gain sqrt(2)): this is what paper A's
-    section 2.3 says, and why ``spectral`` is the default.
+    given kernel, so that U and V follow the network's own choice. The product's std is then
+    gain * sqrt(y) times the kernel's (3x3: 1.7 for Xavier's gain 1, 2.4 for Kaiming's sqrt(2)).
+    That is what Ren & Shi's section 2.3 says, and why ``spectral``, their section 3.2, is the
+    default.
 
     Returns:
         U (O*y, R) and V (R, I*x) in float64, on the CPU.
     """
-    rows, columns = matrix.shape
-    gain = matrix.double().std(correction=0).cpu() * columns**0.5
+    rows, columns = kernel_matrix(weight).shape
+    fan_in = weight[0].numel()
+    gain = weight.cpu().double().std(correction=0) * fan_in**0.5
     U = torch.randn(rows, rank, dtype=torch.float64) * gain / rank**0.5
     V = torch.randn(rank, columns, dtype=torch.float64) * gain / columns**0.5
     return U, V

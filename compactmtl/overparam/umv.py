@@ -70,7 +70,7 @@ class Umv(KernelFactors):
         full_rank = min(kernel_matrix(weight).shape)
         # 1.1 * 10 is 11.000000000000002 in floating point, and the user means 11.
         factors = cls(weight, tasks, math.ceil(rank_ratio * full_rank - 1e-9))
-        factors.fill(*INITS[init](kernel_matrix(weight.detach()), factors.rank))
+        factors.fill(*INITS[init](weight.detach(), factors.rank))
         return factors
 
     @classmethod
@@ -84,7 +84,7 @@ class Umv(KernelFactors):
 
     def factor(self, weight: Tensor) -> None:
         """Overwrite U and V by the spectral factors of a kernel, and every m by ones."""
-        self.fill(*spectral_factors(kernel_matrix(weight.detach()), self.rank))
+        self.fill(*spectral_factors(weight.detach(), self.rank))
 
     @torch.no_grad()
     def fill(self, left: Tensor, right: Tensor) -> None:

@@ -124,7 +124,7 @@ def _check_kind(path: str, name: str) -> None:
     )
 
 
-def read_document(entries: dict[str, bytes], path: str, name: str) -> Any:  # noqa: ANN401 - JSON
+def read_document(entries: dict[str, bytes], path: str, name: str) -> Any:
     """Return the JSON document stored at ``path``.
 
     Raises:

@@ -16,7 +16,7 @@ Declared: TypeAlias = dict[str, tuple[int, list[int]]]
 """Name -> (dtype, shape)."""
 
 
-def check_payloads(config: Any, entries: dict[str, bytes], folder: str, name: str) -> Declared:  # noqa: ANN401
+def check_payloads(config: Any, entries: dict[str, bytes], folder: str, name: str) -> Declared:
     """Check one table of weights or constants against the bytes stored in ``folder``.
 
     Raises:
@@ -49,14 +49,14 @@ def check_payloads(config: Any, entries: dict[str, bytes], folder: str, name: st
     return declared
 
 
-def _table(config: Any, name: str) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - JSON
+def _table(config: Any, name: str) -> dict[str, dict[str, Any]]:
     table = config.get("config") if isinstance(config, dict) and len(config) == 1 else None
     if not isinstance(table, dict) or not all(isinstance(row, dict) for row in table.values()):
         raise CorruptFileError(f"`{name}`: a table of tensors is not of the expected form")
     return table
 
 
-def _extent(meta: Any, place: str) -> tuple[int, list[int], int]:  # noqa: ANN401 - JSON
+def _extent(meta: Any, place: str) -> tuple[int, list[int], int]:
     """Return dtype, shape and the number of elements up to the last one used."""
     if not isinstance(meta, dict) or set(meta) != _KEYS or str(meta["dtype"]) not in _NAMES:
         raise CorruptFileError(f"{place}: a dtype or a description that is not known here")
@@ -76,7 +76,7 @@ def _extent(meta: Any, place: str) -> tuple[int, list[int], int]:  # noqa: ANN40
     return meta["dtype"], shape, reach
 
 
-def _numbers(values: Any, place: str) -> list[int]:  # noqa: ANN401 - JSON
+def _numbers(values: Any, place: str) -> list[int]:
     """Return the integers of a list of {"as_int": n}."""
     numbers = []
     for value in values:

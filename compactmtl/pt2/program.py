@@ -38,7 +38,7 @@ _DOTTED = frozenset(
 _KEPT_METADATA = frozenset(["nn_module_stack", "torch_fn"])
 
 
-def checked_program(document: Any, weights: Declared, constants: Declared, name: str) -> Any:  # noqa: ANN401
+def checked_program(document: Any, weights: Declared, constants: Declared, name: str) -> Any:
     """Return the document with free-form metadata (stack traces, ...) taken out.
 
     Raises:
@@ -56,7 +56,7 @@ def checked_program(document: Any, weights: Declared, constants: Declared, name:
     return clean
 
 
-def _walk(value: Any, place: str, name: str) -> Any:  # noqa: ANN401 - JSON
+def _walk(value: Any, place: str, name: str) -> Any:
     if isinstance(value, list):
         return [_walk(item, place, name) for item in value]
     if isinstance(value, dict):
@@ -66,7 +66,7 @@ def _walk(value: Any, place: str, name: str) -> Any:  # noqa: ANN401 - JSON
     raise _unexpected(value, place, name)
 
 
-def _field(key: str, value: Any, place: str, name: str) -> Any:  # noqa: ANN401 - JSON
+def _field(key: str, value: Any, place: str, name: str) -> Any:
     if key in _NODES:
         return _walk(value, place, name)
     if key == "metadata":
@@ -90,24 +90,24 @@ def _field(key: str, value: Any, place: str, name: str) -> Any:  # noqa: ANN401 
     return value
 
 
-def _metadata(value: Any, place: str, name: str) -> dict[str, str]:  # noqa: ANN401 - JSON
+def _metadata(value: Any, place: str, name: str) -> dict[str, str]:
     kept = ((k, v) for k, v in _dict(value, place, name) if k in _KEPT_METADATA)
     return {key: text for key, text in kept if is_plain(text)}
 
 
-def _dict(value: Any, place: str, name: str) -> list[tuple[str, Any]]:  # noqa: ANN401 - JSON
+def _dict(value: Any, place: str, name: str) -> list[tuple[str, Any]]:
     if not isinstance(value, dict):
         raise _unexpected(value, place, name)
     return list(value.items())
 
 
-def _unexpected(value: Any, place: str, name: str) -> UnsafeFileError:  # noqa: ANN401 - JSON
+def _unexpected(value: Any, place: str, name: str) -> UnsafeFileError:
     return UnsafeFileError(
         f"`{name}`: {place[1:80]} is {str(value)[:80]!r}, which no program needs"
     )
 
 
-def _identifier(value: Any, place: str, name: str) -> Any:  # noqa: ANN401 - JSON
+def _identifier(value: Any, place: str, name: str) -> Any:
     if value not in ("", None) and not (isinstance(value, str) and value.isidentifier()):
         raise _unexpected(value, place, name)
     return value
@@ -120,17 +120,17 @@ def _symbol(value: str, place: str, name: str) -> str:
     return value
 
 
-def _dotted(value: Any, place: str, name: str) -> None:  # noqa: ANN401 - JSON
+def _dotted(value: Any, place: str, name: str) -> None:
     if not isinstance(value, str) or not re.fullmatch(r"(\w+(\.\w+)*)?(@\d+)?", value):
         raise _unexpected(value, place, name)
 
 
-def _plain(value: Any, place: str, name: str) -> None:  # noqa: ANN401 - JSON
+def _plain(value: Any, place: str, name: str) -> None:
     if not all(is_plain(item) for item in (value if isinstance(value, list) else [value])):
         raise _unexpected(value, place, name)
 
 
-def _numbers(value: Any, place: str, name: str) -> None:  # noqa: ANN401 - JSON
+def _numbers(value: Any, place: str, name: str) -> None:
     if isinstance(value, list):
         for item in value:
             _numbers(item, place, name)
@@ -140,7 +140,7 @@ def _numbers(value: Any, place: str, name: str) -> None:  # noqa: ANN401 - JSON
         raise _unexpected(value, place, name)
 
 
-def _target(value: Any, place: str, name: str) -> None:  # noqa: ANN401 - JSON
+def _target(value: Any, place: str, name: str) -> None:
     if not isinstance(value, str) or not is_allowed(value):
         raise UnsafeFileError(
             f"`{name}`: operator {str(value)[:80]!r} is not on the list of what a stored program "
@@ -149,7 +149,7 @@ def _target(value: Any, place: str, name: str) -> None:  # noqa: ANN401 - JSON
         )
 
 
-def _cpu(value: Any, place: str, name: str) -> None:  # noqa: ANN401 - JSON
+def _cpu(value: Any, place: str, name: str) -> None:
     if value != "cpu":
         raise CorruptFileError(
             f"`{name}`: the program was captured on {str(value)[:20]!r}, expected 'cpu'",
@@ -157,27 +157,27 @@ def _cpu(value: Any, place: str, name: str) -> None:  # noqa: ANN401 - JSON
         )
 
 
-def _guards(value: Any, place: str, name: str) -> None:  # noqa: ANN401 - JSON
+def _guards(value: Any, place: str, name: str) -> None:
     for text in value if isinstance(value, list) else [value]:
         check_guard(str(text), f"`{name}`: {place[1:]}")
 
 
-def _empty(value: Any, place: str, name: str) -> None:  # noqa: ANN401 - JSON
+def _empty(value: Any, place: str, name: str) -> None:
     if value != {}:
         raise _unexpected(value, place, name)
 
 
-def _verifiers(value: Any, place: str, name: str) -> None:  # noqa: ANN401 - JSON
+def _verifiers(value: Any, place: str, name: str) -> None:
     if not isinstance(value, list) or not set(map(str, value)) <= {"TRAINING", "ATEN", ""}:
         raise _unexpected(value, place, name)
 
 
-def _arguments(value: Any, place: str, name: str) -> None:  # noqa: ANN401 - JSON
+def _arguments(value: Any, place: str, name: str) -> None:
     for item in value if isinstance(value, list) else [value]:
         _identifier(item, place, name)
 
 
-def _opsets(value: Any, place: str, name: str) -> None:  # noqa: ANN401 - JSON
+def _opsets(value: Any, place: str, name: str) -> None:
     for key, version in _dict(value, place, name):
         _identifier(key, place, name)
         _numbers(version, place, name)
@@ -200,7 +200,7 @@ _CHECKS: dict[str, Callable[[Any, str, str], object]] = {
 }
 
 
-def _check_weights(module: Any, weights: Declared, constants: Declared, name: str) -> None:  # noqa: ANN401
+def _check_weights(module: Any, weights: Declared, constants: Declared, name: str) -> None:
     """Compare what the graph says of each parameter, buffer and constant with what is stored."""
     stored = {**constants, **weights}
     for spec in module["signature"]["input_specs"]:

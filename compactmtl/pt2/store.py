@@ -149,7 +149,7 @@ def _load(entries: dict[str, bytes], name: str) -> ExportedProgram:
         log.setLevel(level)
 
 
-def _blank_inputs(program: ExportedProgram, document: Any) -> Any:  # noqa: ANN401 - pytree, JSON
+def _blank_inputs(program: ExportedProgram, document: Any) -> Any:
     """Return zeros of the captured sizes that take no memory.
 
     Without example inputs, ``ExportedProgram.module()`` would leave out its guards.

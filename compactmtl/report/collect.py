@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compactmtl.errors import MissingFileError
+from compactmtl.errors import CorruptFileError, MissingFileError
 from compactmtl.files import sha256
 from compactmtl.lineage import MODEL, Artefact, read_lineage
 from compactmtl.report.documents import read_bench, read_document
@@ -57,12 +57,20 @@ def collect(folder: Path, *, run: Path | None = None) -> Record:
         )
     compress = read_document(path, ("source", "before", "after"))
     lineage = read_lineage(folder)
+    model = sha256(folder / MODEL)
+    described = (compress.get("model") or {}).get("sha256", model)
+    if described != model:
+        raise CorruptFileError(
+            f"`{path}` describes another {MODEL} ({described[:12]}) than the one beside it "
+            f"({model[:12]})",
+            hint="run `compactmtl compress` again",
+        )
     bench, unmeasured = read_bench(folder, lineage.artefacts)
     record, doubts = find_run(folder, compress["source"], run)
     strangers = [f"{name}: {reason}." for name, reason in lineage.strangers.items()]
     return Record(
         folder=folder,
-        model_sha256=sha256(folder / MODEL),
+        model_sha256=model,
         compress=compress,
         run=record,
         run_was_named=run is not None,

@@ -57,6 +57,7 @@ def cost_section(record: Record) -> Html:
             h("div", Html(figures.to_div(figures.latency_bars(candidates), "latency"))),
             class_="charts",
         ),
+        _ratios(record.bench),
         _verdict(record.bench),
         h("h3", "How it was measured"),
         facts(record.bench.get("settings") or {}),
@@ -126,6 +127,7 @@ def _verification(verification: Mapping[str, Any]) -> list[Html]:
     if not verification:
         return [missing("report.json holds no verification.")]
     rest = {key: value for key, value in verification.items() if key != "outputs"}
+    rest["shapes"] = [list(shape) for shape in dict.fromkeys(map(tuple, rest.get("shapes", ())))]
     factor = verification.get("fp32_factor")
     rows = [
         (
@@ -175,6 +177,17 @@ def _opaque(compress: Mapping[str, Any]) -> Html:
     return h("div", *parts)
 
 
+def _ratios(bench: Mapping[str, Any]) -> Html | None:
+    sentences = [
+        f"{name}: CPU time {numbers.interval(ratio['cpu'], ratio['cpu_interval'])}, "
+        f"wall time {numbers.interval(ratio['wall'], ratio['wall_interval'])}."
+        for name, ratio in bench["ratios"].items()
+    ]
+    if not sentences:
+        return None
+    return h("p", "Ratio of medians with its 95 % interval. ", *sentences, class_="notes")
+
+
 def _verdict(bench: Mapping[str, Any]) -> Html | None:
     why = [str(reason) for reason in bench.get("why") or ()]
     if bench.get("verdict") == "ok":
@@ -207,6 +220,6 @@ def _meter(label: str, part: int, whole: int) -> Html:
     )
 
 
-def _row(label: str, before: Any, after: Any, form: Any) -> list[str]:  # noqa: ANN401
+def _row(label: str, before: Any, after: Any, form: Any) -> list[str]:
     gain = h("strong", numbers.ratio(numbers.divided(before, after)))
     return [label, form(before), form(after), gain]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from compactmtl.bench.record import RECORD, read_record
 from compactmtl.errors import CorruptFileError
 from compactmtl.files import read_json
 from compactmtl.lineage import Artefact
@@ -42,15 +43,15 @@ def read_bench(
     Raises:
         CorruptFileError: The file is damaged or of another format version.
     """
-    path = folder / "bench.json"
+    path = folder / RECORD
     if not path.is_file():
         return None, []
-    document = read_document(path, ("candidates",))
+    document = read_record(path).model_dump(mode="json")
     present = {artefact.sha256 for artefact in artefacts}
     for name, candidate in document["candidates"].items():
         if candidate.get("sha256") not in present:
             return None, [
-                f"bench.json: its candidate {name} ({candidate.get('file')}) was another file than "
+                f"{RECORD}: its candidate {name} ({candidate.get('file')}) was another file than "
                 "those that descend from the present model."
             ]
     return document, []

@@ -59,7 +59,7 @@ def _verdicts(record: Record) -> list[Html]:
     if record.bench is None:
         chips.append(_chip("warn", "latency not measured"))
     elif record.bench.get("verdict") == "ok":
-        chips.append(_chip("good", "latency measured on a quiet machine"))
+        chips.append(_chip("good", "latency measured, verdict ok"))
     else:
         chips.append(_chip("warn", f"latency: {record.bench.get('verdict')}"))
     opaque = len(record.compress.get("opaque", ()))
@@ -93,7 +93,7 @@ def _tiles(record: Record) -> list[Html]:
         _tile(
             "Zero input groups",
             numbers.share(zero, groups),
-            f"{zero:,} of {groups:,}" if zero is not None and groups else "no census",
+            f"{zero:,} of {groups:,}, all layers" if zero is not None and groups else "no census",
         ),
         _tile(
             "Largest error",
@@ -103,7 +103,7 @@ def _tiles(record: Record) -> list[Html]:
     ]
 
 
-def _ratio_tile(label: str, pair: Pair, form: Any, unit: str = "") -> Html:  # noqa: ANN401
+def _ratio_tile(label: str, pair: Pair, form: Any, unit: str = "") -> Html:
     before, after = pair
     if before is None or after is None:
         return _tile(label, numbers.DASH, "not measured")

@@ -1,7 +1,7 @@
 """Numbers the way a reader wants them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 DASH = "\N{EN DASH}"
@@ -39,6 +39,12 @@ def ratio(value: float | None) -> str:
     return DASH if value is None else f"{_digits(value)}{TIMES}"
 
 
+def interval(value: float, bounds: Sequence[float]) -> str:
+    """Return a ratio with its interval, as ``3.14x (3.10 to 3.18)``."""
+    low, high = bounds
+    return f"{ratio(value)} ({_digits(low)} to {_digits(high)})"
+
+
 def share(part: float | None, whole: float | None) -> str:
     """Return a share in percent."""
     return DASH if part is None or not whole else f"{100.0 * part / whole:.1f} %"
@@ -64,7 +70,7 @@ def divided(before: float | None, after: float | None) -> float | None:
     return before / after if before is not None and after else None
 
 
-def anything(value: Any) -> str:  # noqa: ANN401  JSON data of any shape
+def anything(value: Any) -> str:
     """Return a JSON value as short text."""
     if value is None:
         return DASH

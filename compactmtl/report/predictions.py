@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from compactmtl.compact import CompactModel, load
 from compactmtl.data.batch import loader
 from compactmtl.data.dataset import MultiTaskDataset
-from compactmtl.errors import DataError
+from compactmtl.errors import DataError, MissingFileError
+from compactmtl.lineage import MODEL
 from compactmtl.multitask.evaluate import evaluate
 from compactmtl.multitask.task import Task
 from compactmtl.recipe import Recipe, parse
@@ -20,6 +21,7 @@ from compactmtl.report.pictures import Picture, to_picture
 from compactmtl.report.samples import Metrics, Predictions, Sample, TaskFacts
 from compactmtl.report.tasks import load_tasks, load_validation_data, names_own_data
 
+DENSE = "dense.pt2"
 NUM_SAMPLES = 4
 MAX_IMAGES = 1000
 """A larger validation split is evaluated on its first images only; the page says so."""
@@ -38,8 +40,9 @@ def predict(record: Record, *, data: Path | None = None) -> Predictions:
         UnsafeFileError: ``model.pt2`` holds more than a model.
         CorruptFileError: It is damaged.
         UsageError: ``data`` is given, but the data set takes no folder.
+        DataError: ``data`` is given, but does not hold the data.
     """
-    model = load(record.folder / "model.pt2")
+    model = load(record.folder / MODEL)
     manifest = model.manifest
     recipe = record.run.recipe if record.run else None
     if recipe is None and manifest.recipe is not None:
@@ -61,10 +64,8 @@ def predict(record: Record, *, data: Path | None = None) -> Predictions:
 
 def _models(model: CompactModel, folder: Path) -> dict[str, Callable[[Tensor], Outputs]]:
     modules: dict[str, nn.Module] = {"compact": model.module}
-    if model.dense is not None:
-        modules["dense"] = model.dense
-    elif (folder / "dense.pt2").is_file():
-        modules["dense"] = load(folder / "dense.pt2").module
+    if (folder / DENSE).is_file():
+        modules["dense"] = load(folder / DENSE).module
     names = model.manifest.output_names
 
     def runner(module: nn.Module) -> Callable[[Tensor], Outputs]:
@@ -93,7 +94,9 @@ def _validation_data(
         )
     try:
         return load_validation_data(recipe, data), ""
-    except DataError as error:
+    except (DataError, MissingFileError) as error:
+        if data is not None:
+            raise
         return None, f"The validation data is not at hand: {error.message}."
 
 

@@ -68,5 +68,6 @@ def _recorded(folder: Path, source: Mapping[str, Any]) -> Path | None:
     if not source.get("run"):
         return None
     named = Path(str(source["run"]))
-    candidates = (named, folder / named, folder.resolve().parent / named)
+    # `compress` writes a path relative to the compact folder.
+    candidates = (folder / named, named)
     return next((path for path in candidates if (path / RECIPE).is_file()), None)

@@ -10,14 +10,19 @@ from compactmtl.sparsity.groups import (
 )
 from compactmtl.sparsity.optimizer import ProximalAdamW
 from compactmtl.sparsity.prox import group_prox
-from compactmtl.sparsity.schedules import Schedule, make_schedule
+from compactmtl.sparsity.schedule import Schedule
+from compactmtl.sparsity.schedules import Constant, Ramp, make_schedule
+from compactmtl.sparsity.target import Target
 
 __all__ = [
     "Census",
     "ChannelGroups",
+    "Constant",
     "LayerCensus",
     "ProximalAdamW",
+    "Ramp",
     "Schedule",
+    "Target",
     "census",
     "group_norms",
     "group_prox",

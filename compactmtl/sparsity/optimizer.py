@@ -120,14 +120,15 @@ class ProximalAdamW(AdamW):
             self._live[group.name] = (group.rows(group.parameter) != 0).any(dim=1)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(  # type: ignore[override]  # torch overloads it by closure
+        self, closure: Callable[[], float] | None = None
+    ) -> float | None:
         """Do one AdamW step and one proximal step; return the closure's loss, if there is one."""
-        loss = cast("float | None", super().step(closure))  # type: ignore[no-untyped-call]
-        for group in self._channel_groups:
-            if self._live:
-                live = self._live[group.name].unsqueeze(1)
-                rows = group.rows(group.parameter)
-                _write(group, torch.where(live, rows, torch.zeros_like(rows)))
+        loss = cast("float | None", super().step(closure))
+        for group in self._channel_groups if self._live else ():
+            rows = group.rows(group.parameter)
+            live = self._live[group.name].unsqueeze(1)
+            _write(group, torch.where(live, rows, torch.zeros_like(rows)))
         stepped = self._stepped()
         spared = self._spared(stepped)
         for index, (group, settings) in enumerate(stepped):
@@ -139,9 +140,12 @@ class ProximalAdamW(AdamW):
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """Return AdamW's state, each group's lam, and the mask of frozen groups."""
-        live = {name: mask.clone() for name, mask in self._live.items()}
-        return {**super().state_dict(), "live_groups": live}
+        """Return AdamW's state, each group's lam, the limit, and the mask of frozen groups."""
+        return {
+            **super().state_dict(),
+            "live_groups": {name: mask.clone() for name, mask in self._live.items()},
+            "max_zero_groups": self.max_zero_groups,
+        }
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -162,6 +166,7 @@ class ProximalAdamW(AdamW):
         super().load_state_dict(state_dict)
         for param_group, lam in zip(self.param_groups, strengths, strict=True):
             param_group.setdefault("lam", lam)
+        self.max_zero_groups = state_dict.get("max_zero_groups")
         self._live.clear()
         if live:
             for group in self._channel_groups:
@@ -183,11 +188,11 @@ class ProximalAdamW(AdamW):
     def _metric(self, group: ChannelGroups, settings: dict[str, Any]) -> Tensor:
         """Return Adam's denominator d as rows."""
         state = self.state[group.parameter]
-        metric = group.rows(state["exp_avg_sq"]).sqrt()
+        metric: Tensor = group.rows(state["exp_avg_sq"]).sqrt()
         if self._options["metric"] == "corrected":
             # AdamW keeps the step count on the CPU: nothing waits for the device.
             metric = metric / (1 - settings["betas"][1] ** float(state["step"])) ** 0.5
-        return metric + settings["eps"]
+        return metric + cast(float, settings["eps"])
 
     def _spared(self, stepped: list[tuple[ChannelGroups, dict[str, Any]]]) -> list[Tensor] | None:
         """Return per kernel the groups that ``max_zero_groups`` saves, (num_groups, 1)."""
@@ -203,7 +208,7 @@ class ProximalAdamW(AdamW):
         order = torch.cat([score.to(device) for score in scores]).flatten().argsort(stable=True)
         ranks = torch.empty_like(order)
         ranks[order] = torch.arange(order.numel(), device=device)
-        parts = ranks.unsqueeze(1).split([score.shape[0] for score in scores])
+        parts = torch.split(ranks.unsqueeze(1), [score.shape[0] for score in scores])
         return [
             (score <= 1) & (part.to(score.device) >= limit)
             for score, part in zip(scores, parts, strict=True)

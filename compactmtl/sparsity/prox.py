@@ -49,4 +49,5 @@ def group_prox(x_Gn: Tensor, metric_Gn: Tensor, mu: float | Tensor) -> Tensor:
 
 def group_pull(x_Gn: Tensor, metric_Gn: Tensor) -> Tensor:
     """Return ||d x|| per row, (G, 1): ``group_prox`` zeroes a row if this is at most mu."""
-    return torch.linalg.vector_norm(metric_Gn * x_Gn, dim=1, keepdim=True)
+    pull: Tensor = torch.linalg.vector_norm(metric_Gn * x_Gn, dim=1, keepdim=True)
+    return pull

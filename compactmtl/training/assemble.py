@@ -69,8 +69,14 @@ def assemble(
         model = initial_network(recipe, tasks)
     if recipe.train.init is not None:
         state, how = load_weights(recipe.train.init)
-        fit_weights(model, state, source=f"`{recipe.train.init}` ({how})")
+        report = fit_weights(model, state, source=f"`{recipe.train.init}` ({how})")
+        reporter.message(report.summary())
     return Parts(model, train_data, val_data, dict(tasks))
+
+
+def without_init(recipe: Recipe) -> Recipe:
+    """Return the recipe without its file of first weights: a checkpoint takes their place."""
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"init": None})})
 
 
 def initial_network(recipe: Recipe, tasks: Mapping[str, Task]) -> nn.Module:
@@ -124,7 +130,7 @@ def _declared(recipe: Recipe, name: str) -> Mapping[str, Task]:
     return declared
 
 
-def run_info(recipe: Recipe, folder: Path, device: str, parts: Parts, epoch: int) -> RunInfo:
+def run_info(recipe: Recipe, parts: Parts, folder: Path, device: str, epoch: int) -> RunInfo:
     """Return what is known about a run that starts after ``epoch`` finished epochs."""
     return RunInfo(
         folder=folder,

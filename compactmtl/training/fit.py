@@ -9,24 +9,30 @@ from typing import Any
 from lightning_fabric.loggers.logger import Logger
 from torch import nn
 
-from compactmtl.checkpoint import load_checkpoint, save_checkpoint
+from compactmtl.checkpoint import load_checkpoint
 from compactmtl.data.dataset import MultiTaskDataset
 from compactmtl.multitask.baseline import constant_baseline
 from compactmtl.multitask.task import Task
 from compactmtl.recipe import Recipe
-from compactmtl.training.assemble import assemble, run_info
+from compactmtl.training.assemble import assemble, run_info, without_init
 from compactmtl.training.device import make_fabric
 from compactmtl.training.feed import Feed
 from compactmtl.training.interrupt import sigterm_as_interrupt
 from compactmtl.training.learner import Learner
 from compactmtl.training.loggers import make_loggers
-from compactmtl.training.logs import LOGGED, flatten, write_logs
+from compactmtl.training.logs import LOGGED, flatten
 from compactmtl.training.phases import milestones, phases
 from compactmtl.training.preflight import check_first
 from compactmtl.training.reporter import NullReporter, Reporter
 from compactmtl.training.run import noted, open_or_create
 from compactmtl.training.seeding import preserved_rng, seed_epoch
-from compactmtl.training.state import check_same_recipe, first_checkpoint
+from compactmtl.training.state import (
+    check_same_recipe,
+    first_checkpoint,
+    repeat_state,
+    restore_state,
+    save_state,
+)
 from compactmtl.training.verdict import check_result, raise_if_missed
 
 Metrics = dict[str, dict[str, float]]
@@ -37,6 +43,7 @@ class FitResult:
     """A finished run."""
 
     model: nn.Module
+    """In eval mode; its layers are expanded if the last epoch's were."""
     run_dir: Path
     checkpoint_path: Path
     history: list[dict[str, Any]]
@@ -94,7 +101,7 @@ def fit(
         state = load_checkpoint(run.checkpoint) if resume else None
         fabric = make_fabric(recipe.train, make_loggers(loggers, run.folder))
         parts = assemble(
-            recipe,
+            recipe if state is None else without_init(recipe),
             model=model,
             train_data=train_data,
             val_data=val_data,
@@ -104,14 +111,15 @@ def fit(
         feed = Feed(recipe, parts, fabric)
         learner = Learner(recipe, parts.model, parts.tasks, fabric, feed.steps_per_epoch, reporter)
         check_first(fabric, parts.model, feed, parts.tasks, learner.weights)
+        info = run_info(recipe, parts, run.folder, str(fabric.device), state.epoch if state else 0)
         if state is None:
             baseline = constant_baseline(parts.tasks, feed.val(0))
             state = first_checkpoint(recipe, parts.tasks, baseline)
         else:
             check_same_recipe(recipe, state, run.checkpoint)
-            learner.restore(state)
-        run.update(**state.metrics)
-        reporter.run_started(run_info(recipe, run.folder, str(fabric.device), parts, state.epoch))
+            restore_state(learner, state)
+        repeat_state(run, state)
+        reporter.run_started(info)
 
         for epoch in range(state.epoch, recipe.train.epochs):
             started = time.monotonic()
@@ -119,17 +127,14 @@ def fit(
             seed_epoch(recipe.seed, epoch)
             losses = _train_epoch(learner, feed, epoch, reporter)
             val = learner.evaluate(feed.val(epoch))
-            record: dict[str, Any] = {"epoch": epoch + 1, "phase": plan[epoch]}
-            record |= {"seconds": time.monotonic() - started, **learner.progress()}
+            record: dict[str, Any] = {"epoch": epoch + 1, "phase": learner.phase}
+            record |= {"seconds": time.monotonic() - started, **learner.record()}
             record |= {"loss": losses, "val": val}
             for milestone in milestones(plan, epoch):
                 state.metrics["milestones"][milestone] = val
-            state.epoch, state.phase = epoch + 1, plan[epoch]
+            state.epoch, state.phase = epoch + 1, str(learner.phase)
             state.history.append(record)
-            learner.save_into(state)
-            save_checkpoint(run.checkpoint, state)
-            run.update(**state.metrics)
-            write_logs(run.folder, state.history)
+            save_state(run, state, learner)
             fabric.log_dict(flatten({k: record[k] for k in LOGGED if k in record}), step=epoch + 1)
             reporter.epoch_finished(record)
 
@@ -141,6 +146,7 @@ def fit(
             check = check_result(recipe.check, parts.tasks, state.metrics, sparsity)
         run.finish("finished", check=check)
     raise_if_missed(check)
+    parts.model.eval()
     last = state.history[-1]
     return FitResult(
         model=parts.model,
@@ -154,12 +160,12 @@ def fit(
 
 def _train_epoch(learner: Learner, feed: Feed, epoch: int, reporter: Reporter) -> dict[str, float]:
     """Do the steps of one epoch; return each task's mean loss over the main steps."""
-    subset = feed.num_subset_batches * len(learner.tasks) if learner.trains_task_factors else 0
-    reporter.epoch_started(epoch + 1, str(learner.phase), feed.steps_per_epoch + subset)
-    if learner.trains_task_factors:
-        for task in learner.tasks:
-            for images, targets in feed.subset(epoch):
-                reporter.step(learner.task_step(task, images, targets))
+    m_tasks = list(learner.tasks) if learner.optimizers.train_m_apart else []
+    num_steps = feed.steps_per_epoch + len(m_tasks) * feed.num_subset_batches
+    reporter.epoch_started(epoch + 1, str(learner.phase), num_steps)
+    for task in m_tasks:
+        for images, targets in feed.subset(epoch):
+            reporter.step(learner.task_step(task, images, targets))
     sums = dict.fromkeys(learner.tasks, 0.0)
     for images, targets in feed.train(epoch):
         losses = learner.main_step(images, targets)

@@ -24,7 +24,7 @@ def check_first(
 
     Raises:
         DataError: The batch is not what the tasks expect, or its images hold NaN or Inf.
-        UsageError: The network yields no dict, or lacks a task's output.
+        UsageError: The network fails, yields no dict, or lacks a task's output.
         NonFiniteError: A loss is NaN or Inf.
     """
     module = fabric.setup_module(model)
@@ -36,7 +36,14 @@ def check_first(
             raise DataError(
                 "the first training batch holds images with NaN or Inf, expected values in [0, 1]"
             )
-        raws = module(images)
+        try:
+            raws = module(images)
+        except RuntimeError as error:
+            raise UsageError(
+                f"the network fails on the first batch, images of shape {tuple(images.shape)}: "
+                f"{str(error).strip().splitlines()[0]}",
+                hint="--debug shows where",
+            ) from error
         if not isinstance(raws, Mapping):
             raise UsageError(
                 f"the network returns a {type(raws).__name__}, expected a dict from task to tensor",

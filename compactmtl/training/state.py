@@ -1,13 +1,18 @@
-"""The checkpoint of a run that begins, and of one that goes on."""
+"""From a run to its checkpoint and back."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from compactmtl.checkpoint import Checkpoint
+from compactmtl.checkpoint import Checkpoint, save_checkpoint
 from compactmtl.errors import RecipeError
 from compactmtl.multitask.task import Task
+from compactmtl.overparam import expand_like, expansion_spec, is_expanded
 from compactmtl.recipe import Recipe
+from compactmtl.training.learner import Learner
+from compactmtl.training.logs import write_logs
+from compactmtl.training.phases import Phase
+from compactmtl.training.run import Run
 
 
 def first_checkpoint(
@@ -27,6 +32,36 @@ def first_checkpoint(
         seed=recipe.seed,
         metrics={"baseline": dict(baseline), "milestones": {}},
     )
+
+
+def save_state(run: Run, state: Checkpoint, learner: Learner) -> None:
+    """Write `ckpt.pt` with the learner's state, then the files that only repeat it."""
+    state.model = dict(learner.model.state_dict())
+    state.expansion = expansion_spec(learner.model) if is_expanded(learner.model) else None
+    state.optimizer = learner.optimizers.state_dict()
+    state.schedule = {} if learner.schedule is None else learner.schedule.state_dict()
+    state.scaler = learner.fabric.strategy.precision.state_dict()
+    save_checkpoint(run.checkpoint, state)
+    repeat_state(run, state)
+
+
+def repeat_state(run: Run, state: Checkpoint) -> None:
+    """Write what the checkpoint holds into `run.json`, `log.jsonl` and `log.csv`."""
+    run.update(**state.metrics)
+    write_logs(run.folder, state.history)
+
+
+def restore_state(learner: Learner, state: Checkpoint) -> None:
+    """Bring a new learner to where it was after the checkpoint's last epoch."""
+    if state.expansion is not None:
+        expand_like(learner.model, state.expansion)
+    learner.model.load_state_dict(state.model)
+    learner.set_up()
+    learner.optimizers.load_state_dict(state.optimizer)
+    if learner.schedule is not None:
+        learner.schedule.load_state_dict(state.schedule)
+    learner.fabric.strategy.precision.load_state_dict(state.scaler)
+    learner.phase = cast(Phase, state.phase)
 
 
 def check_same_recipe(recipe: Recipe, checkpoint: Checkpoint, path: Path) -> None:

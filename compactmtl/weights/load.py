@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from compactmtl.errors import (
+    CompactMTLError,
     CorruptFileError,
     MissingFileError,
     UnsafeFileError,
@@ -61,7 +62,7 @@ def load_weights(path: str | Path, *, container: str | None = None) -> tuple[Sta
             return load_file(path, device="cpu"), "safetensors"
         except (SafetensorError, OSError) as error:
             raise CorruptFileError(f"`{path}` is a damaged safetensors file: {error}") from error
-    return _find_state(_load_torch(path), path, container)
+    return _find_state(load_torch(path), path, container)
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -71,18 +72,17 @@ def _is_safetensors(path: Path) -> bool:
     return len(head) == 9 and head[8:] == b"{"
 
 
-def _load_torch(path: Path) -> object:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            leaves = {name.partition("/")[2] for name in archive.namelist()}
-        if "constants.pkl" in leaves:
-            raise _unsafe(path, "a TorchScript program")
-        if "data.pkl" not in leaves:
-            raise CorruptFileError(
-                f"`{path}` is a zip archive, but not one that torch.save wrote",
-                hint="give a state dict, a safetensors file or a checkpoint",
-            )
+def load_torch(path: Path) -> object:
+    """Return what ``torch.save`` wrote, made of tensors and plain containers only.
+
+    Raises:
+        CorruptFileError: Truncated, damaged, or another format.
+        UnsafeFileError: It asks for code to be run; the hint converts it in three lines.
+    """
     try:
+        is_zip = zipfile.is_zipfile(path)
+        if is_zip:
+            _check_entries(path)
         with warnings.catch_warnings():  # a plain pickle is read or refused, either way plainly
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -90,12 +90,26 @@ def _load_torch(path: Path) -> object:
         if wanted := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise _unsafe(path, f"`{wanted[1]}`") from error
         with path.open("rb") as handle:
-            is_pickle = zipfile.is_zipfile(path) or handle.read(1) == pickle.PROTO
+            is_pickle = is_zip or handle.read(1) == pickle.PROTO
         if is_pickle:
             raise _unsafe(path, "pickled code") from error
         raise _damaged(path, error) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError) as error:
+    except CompactMTLError:
+        raise
+    except Exception as error:  # damaged bytes make the parsers raise nearly anything
         raise _damaged(path, error) from error
+
+
+def _check_entries(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        leaves = {name.partition("/")[2] for name in archive.namelist()}
+    if "constants.pkl" in leaves:
+        raise _unsafe(path, "a TorchScript program")
+    if "data.pkl" not in leaves:
+        raise CorruptFileError(
+            f"`{path}` is a zip archive, but not one that torch.save wrote",
+            hint="give a state dict, a safetensors file or a checkpoint",
+        )
 
 
 def _damaged(path: Path, error: Exception) -> CorruptFileError:

@@ -48,7 +48,7 @@ class BatchNorm(Rule):
 
     def _scale(self, node: fx.Node, facts: Facts) -> Tensor:
         variance = facts.tensor(node.args[4]).double()
-        scale = (variance + float(node.args[7])).rsqrt()  # type: ignore[arg-type]
+        scale: Tensor = (variance + float(node.args[7])).rsqrt()  # type: ignore[arg-type]
         if node.args[1] is not None:
             scale = scale * facts.tensor(node.args[1]).double()
         return scale

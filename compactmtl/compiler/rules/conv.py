@@ -134,7 +134,7 @@ class Conv(Rule):
                 weight[:, constant] = 0
                 weight[:, carrier] = merged
             else:
-                shift = folded.flatten(2).sum(2) @ incoming[constant]
+                shift = folded.reshape(*folded.shape[:2], -1).sum(2) @ incoming[constant]
                 bias_value = shift if bias_value is None else bias_value + shift
                 weight[:, constant] = 0
         weight[~rows] = 0

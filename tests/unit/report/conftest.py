@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -270,6 +271,8 @@ def write_bench(folder, verdict="ok"):
             "cpu_ms": {"p50": 40.9 / scale, "min": 39.8 / scale},
             "first_ms": 55.0 / scale,
             "load_ms": 31.0,
+            "runtime": "onnxruntime 1.22.0",
+            "uncounted": [],
         }
 
     write_json(
@@ -278,15 +281,26 @@ def write_bench(folder, verdict="ok"):
             "format_version": 1,
             "environment": ENVIRONMENT,
             "settings": {
-                "runtime": "onnxruntime",
+                "device": "cpu",
                 "threads": 1,
                 "batch": 1,
-                "shape": [1, 3, 96, 128],
-                "rounds": 120,
-                "warm_up": 10,
+                "shapes": {"image": [1, 3, 96, 128]},
+                "inputs": "8 validation images",
+                "seconds": 10.0,
+                "rounds": 50,
             },
             "candidates": {"dense": candidate("dense", 1.0), "compact": candidate("model", 3.1)},
-            "ratios": {"dense/compact": {"cpu": 3.1, "wall": 3.1}},
+            "ratios": {
+                "dense/compact": {
+                    "cpu": 3.1,
+                    "cpu_interval": [3.05, 3.16],
+                    "wall": 3.1,
+                    "wall_interval": [3.02, 3.18],
+                }
+            },
+            "left_out": {},
+            "load_average": 0.4,
+            "peak_rss_mib": 410.5,
             "verdict": verdict,
             "why": [] if verdict == "ok" else ["load average 3.1 on 2 cores."],
         },
@@ -365,3 +379,15 @@ def complete(tmp_path):
 @pytest.fixture
 def shown():
     return predictions()
+
+
+@pytest.fixture
+def make():
+    """Give tests the writers of single folders and files."""
+    return SimpleNamespace(
+        write_run=write_run,
+        write_compact=write_compact,
+        write_exports=write_exports,
+        write_bench=write_bench,
+        recipe_document=recipe_document,
+    )

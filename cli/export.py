@@ -1,0 +1,82 @@
+"""The verb `export`."""
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from compactmtl.cli.console import console
+from compactmtl.cli.options import DEFAULT_FOLDER, CompactFolder, Debug, Json, Quiet
+
+
+def export(
+    folder: CompactFolder = DEFAULT_FOLDER,
+    *,
+    target: Annotated[
+        str, typer.Option("--target", metavar="NAME", help="Runtime to write for: onnx.")
+    ] = "onnx",
+    dense: Annotated[
+        bool, typer.Option("--dense/--no-dense", help="Write the dense twin, too.")
+    ] = True,
+    opset: Annotated[
+        int | None, typer.Option("--opset", metavar="N", help="ONNX operator set [default: 20].")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write the compact model and its dense twin for a runtime.
+
+    Reads the folder that `compress` wrote and writes into it: model.onnx, dense.onnx, a sidecar
+    beside each (model.onnx.json: interface, parity, versions, SHA-256 of the parent), and
+    reference.npz with stored inputs and the outputs they must give.
+
+    Inputs and outputs keep their names (outputs are the tasks); batch, height and width stay free
+    where they were. Each file is run and compared with the model, per task, before it is written:
+    its error against fp64 is at most 4 times that of torch in fp32.
+
+    Examples:
+      compactmtl export
+      compactmtl export compact/ --no-dense
+      compactmtl export --opset 18 --json
+    """
+    from compactmtl.export import export as export_model
+    from compactmtl.export import find_target
+
+    suffix = find_target(target).suffix
+    stems: dict[Literal["compact", "dense"], str] = {"compact": "model"}
+    if dense:
+        stems["dense"] = "dense"
+    rows: list[list[Any]] = []
+    sidecars = []
+    with console.progress("export", len(stems)) as advance:
+        for which, stem in stems.items():
+            path = folder / f"{stem}{suffix}"
+            sidecar = export_model(folder, path, target=target, which=which, opset=opset)
+            advance(note=path.name)
+            sidecars.append(sidecar)
+            rows += [
+                [
+                    sidecar.artefact,
+                    f"{sidecar.size_bytes / 1e6:.2f}",
+                    name,
+                    f"{parity.max_rel_error:.1e}",
+                    f"{parity.bound:.1e}",
+                ]
+                for name, parity in sidecar.verified.per_task.items()
+            ]
+    columns = ["file", "MB", "task", "relative error", "at most"]
+    console.table(f"Run and compared in {sidecars[0].verified.runtime}", columns, rows)
+    for sidecar in sidecars:
+        selections = sidecar.verified.selections
+        if selections and selections["flips"]:
+            console.info(
+                f"{sidecar.artefact}: rounding flipped {selections['flips']} of "
+                f"{selections['num']} pool indices, all of them near-ties"
+            )
+    console.result(
+        {
+            "folder": folder,
+            "target": target,
+            "artefacts": [sidecar.model_dump(mode="json") for sidecar in sidecars],
+        }
+    )

@@ -1,0 +1,58 @@
+"""Measure exported models against each other on this machine, without torch."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from compactmtl.bench.record import BenchRecord
+
+
+def bench(
+    target: str | Path | Sequence[str | Path],
+    *,
+    threads: int = 1,
+    batch: int = 1,
+    size: tuple[int, int] | None = None,
+    seconds: float = 10.0,
+    rounds: int = 50,
+    device: str = "cpu",
+    on_round: Callable[[], None] | None = None,
+) -> "BenchRecord":
+    """Time a compact folder's artefacts, or files, in turns in this process.
+
+    Args:
+        target: The folder that ``compress`` and ``export`` wrote, or one or more files. Of a
+            folder, only what descends from its ``model.pt2`` is measured; the rest is listed in
+            the record. The first file, or the dense twin, is the baseline of the ratios.
+        threads: Threads of the runtime. With 1, wall and CPU time can judge each other.
+        batch: Batch size.
+        size: Height and width; None: those of the stored inputs.
+        seconds: Least total time of the measurement.
+        rounds: Least number of rounds; in each, every candidate runs once.
+        device: ``cpu``.
+        on_round: Called after each round.
+
+    Returns:
+        The record; ``compactmtl.bench.record.write_record`` writes it.
+
+    Raises:
+        UsageError: A setting is out of range, or the artefact does not take it.
+        NotPossibleHereError: The device is not one this machine can measure.
+        MissingFileError: There is no such file, or the folder holds nothing to measure.
+        CorruptFileError: A file is not what its suffix says.
+        NonFiniteError: A model yields NaN or Inf.
+        BenchError: A runtime fails while it runs.
+    """
+    from compactmtl.bench.run import run_bench  # the runtimes are imported when they are used
+
+    return run_bench(
+        target,
+        threads=threads,
+        batch=batch,
+        size=size,
+        seconds=seconds,
+        rounds=rounds,
+        device=device,
+        on_round=on_round,
+    )

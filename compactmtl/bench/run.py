@@ -1,0 +1,166 @@
+"""One bench: load, check, count, time in turns, judge, record."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from compactmtl.bench.candidates import Chosen, choose, make_inputs
+from compactmtl.bench.complexity import OnnxComplexity, count_onnx
+from compactmtl.bench.device import check_device
+from compactmtl.bench.latency import Timings, interleave
+from compactmtl.bench.record import (
+    BenchRecord,
+    Candidate,
+    CpuTime,
+    Latency,
+    RatioRecord,
+    Settings,
+)
+from compactmtl.bench.runners import runner_for
+from compactmtl.bench.runners.base import Loaded
+from compactmtl.bench.statistics import Ratio, ratio_of_medians, summarise, why_noisy
+from compactmtl.environment import environment, load_average
+from compactmtl.errors import NonFiniteError, UsageError
+from compactmtl.export.stored import Arrays
+from compactmtl.files import sha256
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A candidate that has run once."""
+
+    path: Path
+    loaded: Loaded
+    inputs: Arrays
+    source: str
+    first_ms: float
+    complexity: OnnxComplexity
+
+
+def run_bench(
+    target: str | Path | Sequence[str | Path],
+    *,
+    threads: int,
+    batch: int,
+    size: tuple[int, int] | None,
+    seconds: float,
+    rounds: int,
+    device: str,
+    on_round: Callable[[], None] | None,
+) -> BenchRecord:
+    """Measure; see ``compactmtl.bench.bench``."""
+    check_device(device)
+    for name, value in (("threads", threads), ("batch", batch), ("rounds", rounds)):
+        if value < 1:
+            raise UsageError(f"{name} (={value}) must be at least 1")
+    chosen = choose(target)
+    described = environment()
+    ready = {
+        name: _prepare(path, chosen, threads=threads, batch=batch, size=size)
+        for name, path in chosen.files.items()
+    }
+    timings = interleave(
+        {name: _call(candidate) for name, candidate in ready.items()},
+        seconds=seconds,
+        rounds=rounds,
+        on_round=on_round,
+    )
+    ratios = _ratios(timings)
+    why = why_noisy(
+        timings,
+        {f"{pair} ({clock})": r for pair, both in ratios.items() for clock, r in both.items()},
+        threads=threads,
+    )
+    first = next(iter(ready.values()))
+    return BenchRecord(
+        environment=described,
+        settings=Settings(
+            device=device,
+            threads=threads,
+            batch=batch,
+            shapes={name: list(array.shape) for name, array in first.inputs.items()},
+            inputs=first.source,
+            seconds=seconds,
+            rounds=rounds,
+        ),
+        candidates={name: _candidate(ready[name], timings[name]) for name in ready},
+        ratios={pair: _ratio_record(both) for pair, both in ratios.items()},
+        verdict="noisy" if why else "ok",
+        why=why,
+        left_out=chosen.left_out,
+        load_average=load_average(),
+        peak_rss_mib=_peak_rss_mib(),
+    )
+
+
+def _prepare(
+    path: Path, chosen: Chosen, *, threads: int, batch: int, size: tuple[int, int] | None
+) -> _Ready:
+    loaded = runner_for(path).load(path, threads=threads)
+    inputs, source = make_inputs(loaded.inputs, chosen, batch=batch, size=size)
+    started = time.perf_counter_ns()
+    outputs = loaded.run(inputs)
+    first_ms = (time.perf_counter_ns() - started) / 1e6
+    for name, value in outputs.items():
+        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+            raise NonFiniteError(
+                f"output `{name}` of `{path}` holds NaN or Inf on inputs: {source}",
+                hint="a model that computes nothing is not worth timing; check its weights",
+            )
+    return _Ready(path, loaded, inputs, source, first_ms, count_onnx(path, inputs))
+
+
+def _call(candidate: _Ready) -> Callable[[], object]:
+    return lambda: candidate.loaded.run(candidate.inputs)
+
+
+def _ratios(timings: Mapping[str, Timings]) -> dict[str, dict[str, Ratio]]:
+    """Return the first candidate's time over that of each other one."""
+    baseline, *others = timings
+    return {
+        f"{baseline}/{other}": {
+            "cpu": ratio_of_medians(timings[baseline].cpu_ms, timings[other].cpu_ms),
+            "wall": ratio_of_medians(timings[baseline].wall_ms, timings[other].wall_ms),
+        }
+        for other in others
+    }
+
+
+def _ratio_record(both: Mapping[str, Ratio]) -> RatioRecord:
+    cpu, wall = both["cpu"], both["wall"]
+    return RatioRecord(
+        cpu=cpu.value,
+        cpu_interval=(cpu.low, cpu.high),
+        wall=wall.value,
+        wall_interval=(wall.low, wall.high),
+    )
+
+
+def _candidate(ready: _Ready, timings: Timings) -> Candidate:
+    cpu = summarise(timings.cpu_ms)
+    return Candidate(
+        file=ready.path.name,
+        sha256=sha256(ready.path),
+        runtime=ready.loaded.runtime,
+        size_bytes=ready.path.stat().st_size,
+        macs=ready.complexity.macs,
+        num_params=ready.complexity.num_params,
+        uncounted=list(ready.complexity.uncounted),
+        load_ms=ready.loaded.load_ms,
+        first_ms=ready.first_ms,
+        latency_ms=Latency(**asdict(summarise(timings.wall_ms))),
+        cpu_ms=CpuTime(p50=cpu.p50, min=cpu.min),
+    )
+
+
+def _peak_rss_mib() -> float | None:
+    if sys.platform == "win32":
+        return None
+    import resource  # does not exist on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)  # bytes, or KiB

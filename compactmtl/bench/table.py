@@ -1,0 +1,57 @@
+"""A record as tables: headings and cells, for whoever prints."""
+
+from typing import Any
+
+from compactmtl.bench.record import BenchRecord
+
+CANDIDATE_COLUMNS = (
+    *("", "p50 ms", "p90 ms", "p99 ms", "CPU p50 ms"),
+    *("GMACs", "parameters", "MB", "load ms", "first ms", "n"),
+)
+RATIO_COLUMNS = ("ratio", "CPU", "95 %", "wall", "95 %")
+
+
+def title(record: BenchRecord) -> str:
+    """Return runtime, threads and input shapes in one line."""
+    runtimes = dict.fromkeys(candidate.runtime for candidate in record.candidates.values())
+    shapes = ("x".join(map(str, shape)) for shape in record.settings.shapes.values())
+    threads = record.settings.threads
+    return (
+        f"{', '.join(runtimes)}, {threads} thread{'s' if threads > 1 else ''}, "
+        f"input {', '.join(shapes)}"
+    )
+
+
+def candidate_rows(record: BenchRecord) -> list[list[Any]]:
+    """Return one row per candidate, under ``CANDIDATE_COLUMNS``."""
+    return [
+        [
+            name,
+            f"{candidate.latency_ms.p50:.2f}",
+            f"{candidate.latency_ms.p90:.2f}",
+            f"{candidate.latency_ms.p99:.2f}",
+            f"{candidate.cpu_ms.p50:.2f}",
+            # A plus sign: the file holds operations whose MACs are not counted.
+            f"{candidate.macs / 1e9:.3f}" + ("+" if candidate.uncounted else ""),
+            candidate.num_params,
+            f"{candidate.size_bytes / 1e6:.2f}",
+            f"{candidate.load_ms:.1f}",
+            f"{candidate.first_ms:.1f}",
+            candidate.latency_ms.n,
+        ]
+        for name, candidate in record.candidates.items()
+    ]
+
+
+def ratio_rows(record: BenchRecord) -> list[list[Any]]:
+    """Return one row per ratio, under ``RATIO_COLUMNS``."""
+    return [
+        [
+            pair,
+            f"{ratio.cpu:.2f}",
+            "{:.2f} - {:.2f}".format(*ratio.cpu_interval),
+            f"{ratio.wall:.2f}",
+            "{:.2f} - {:.2f}".format(*ratio.wall_interval),
+        ]
+        for pair, ratio in record.ratios.items()
+    ]

@@ -1,0 +1,57 @@
+"""Rules of the house that no linter checks."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = sorted(
+    path
+    for folder in ("compactmtl", "cli", "models", "tests", "benchmarks", "examples")
+    for path in (ROOT / folder).rglob("*.py")
+    if "__pycache__" not in path.parts
+)
+TESTS = [path for path in CODE if path.name.startswith("test_")]
+NO_IDEA = {"utils.py", "util.py", "helpers.py", "common.py", "misc.py", "manager.py"}
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def asserts(tree: ast.AST) -> bool:
+    """Tell whether code can fail: an assert, or a call such as ``pytest.raises``."""
+    return any(
+        isinstance(node, ast.Assert)
+        or (isinstance(node, ast.Attribute) and node.attr in ("raises", "warns", "assert_close"))
+        for node in ast.walk(tree)
+    )
+
+
+def test_no_file_is_longer_than_500_lines():
+    lengths = {name(path): len(path.read_text().splitlines()) for path in CODE}
+    assert {path: length for path, length in lengths.items() if length > 500} == {}
+
+
+def test_no_file_is_a_drawer():
+    assert [name(path) for path in CODE if path.name in NO_IDEA] == []
+
+
+def test_every_test_file_asserts_something():
+    assert len(TESTS) > 10
+    assert [name(path) for path in TESTS if not asserts(ast.parse(path.read_text()))] == []
+
+
+def test_a_test_file_without_assertion_would_be_seen():
+    assert not asserts(ast.parse("def test_x():\n    print(1)"))
+
+
+def test_test_files_have_unique_names():
+    names = [path.name for path in TESTS]
+    assert {n for n in names if names.count(n) > 1} == set()
+
+
+@pytest.mark.parametrize("file", ["LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"])
+def test_file_for_readers_is_there(file):
+    assert (ROOT / file).stat().st_size > 500

@@ -1,0 +1,86 @@
+import gc
+import time
+
+import pytest
+
+from compactmtl.bench import latency
+from compactmtl.bench.latency import interleave
+from compactmtl.errors import UsageError
+
+
+def recorder(log, name):
+    return lambda: log.append(name)
+
+
+def test_every_round_runs_every_call_once_in_changing_order():
+    log = []
+    rounds = []
+    found = interleave(
+        {name: recorder(log, name) for name in "abc"},
+        seconds=0,
+        rounds=40,
+        on_round=lambda: rounds.append(len(log)),
+    )
+    assert len(rounds) == 40
+    assert len(log) == 3 * (40 + latency.WARMUP_ROUNDS)
+    in_rounds = [tuple(log[i : i + 3]) for i in range(0, len(log), 3)]
+    assert all(sorted(order) == ["a", "b", "c"] for order in in_rounds)
+    assert len(set(in_rounds)) == 6  # every order comes up
+    assert all(len(t.wall_ms) == len(t.cpu_ms) == 40 for t in found.values())
+    assert list(found) == ["a", "b", "c"]
+
+
+def test_orders_follow_the_seed():
+    logs = []
+    for seed in (0, 0, 1):
+        log = []
+        interleave({name: recorder(log, name) for name in "abc"}, seconds=0, rounds=10, seed=seed)
+        logs.append(log)
+    assert logs[0] == logs[1] != logs[2]
+
+
+def test_it_goes_on_until_both_limits_are_reached(monkeypatch):
+    monkeypatch.setattr(latency, "WARMUP_SECONDS", 0.0)
+    found = interleave({"a": lambda: time.sleep(0.01)}, seconds=0.1, rounds=2)
+    assert 2 < len(found["a"].wall_ms) <= 10
+    found = interleave({"a": lambda: time.sleep(0.01)}, seconds=0.0, rounds=4)
+    assert len(found["a"].wall_ms) == 4
+
+
+def test_waiting_is_wall_time_and_not_cpu_time():
+    found = interleave({"sleep": lambda: time.sleep(0.02)}, seconds=0, rounds=3)["sleep"]
+    assert found.wall_ms.min() >= 20
+    assert found.cpu_ms.max() < found.wall_ms.min()
+
+
+def test_the_garbage_collector_is_off_meanwhile_and_on_again():
+    seen = []
+
+    def call():
+        seen.append(gc.isenabled())
+
+    interleave({"a": call}, seconds=0, rounds=2)
+    assert not any(seen)
+    assert gc.isenabled()
+
+    def fail():
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError):
+        interleave({"a": fail}, seconds=0, rounds=2)
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    ("calls", "settings", "message"),
+    [
+        ({}, {}, "nothing to time"),
+        ({"a": int}, {"rounds": 0}, r"rounds \(=0\) must be at least 1"),
+        ({"a": int}, {"seconds": -1.0}, "seconds"),
+        ({"a": int}, {"seconds": float("nan")}, "seconds"),
+        ({"a": int}, {"seconds": float("inf")}, "seconds"),
+    ],
+)
+def test_settings_that_measure_nothing(calls, settings, message):
+    with pytest.raises(UsageError, match=message):
+        interleave(calls, **settings)

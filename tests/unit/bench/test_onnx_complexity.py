@@ -1,0 +1,100 @@
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from compactmtl.bench.complexity import count_onnx, read_onnx
+from compactmtl.errors import BenchError, CorruptFileError, MissingFileError
+
+
+def images(*shape):
+    return {"image": np.zeros(shape, np.float32)}
+
+
+def test_by_hand(tmp_path, model):
+    onnx.save(model(8, classes=5), tmp_path / "m.onnx")
+    found = count_onnx(tmp_path / "m.onnx", images(2, 3, 10, 12))
+    assert [(layer.name, layer.op, layer.macs) for layer in found.layers] == [
+        ("first", "Conv", 2 * 8 * 10 * 12 * 27),
+        ("head", "Conv", 2 * 5 * 10 * 12 * 8),
+    ]
+    assert found.macs == sum(layer.macs for layer in found.layers)
+    assert found.num_params == 8 * 27 + 8 + 5 * 8
+    assert found.weights_bytes == 4 * found.num_params
+    assert found.layers[0].num_params == 8 * 27 + 8
+    assert found.layers[1].output_shape == (2, 5, 10, 12)
+    assert found.uncounted == ()
+
+
+def weighted(op, inputs, shape, initializers, **attributes):
+    node = helper.make_node(op, ["x", *inputs], ["y"], **attributes)
+    graph = helper.make_graph(
+        [node],
+        "one",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [
+            numpy_helper.from_array(np.zeros(size, np.float32), name)
+            for name, size in initializers.items()
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+@pytest.mark.parametrize(
+    ("op", "x", "weights", "attributes", "macs"),
+    [
+        # groups: each output channel reads 6 / 3 inputs
+        ("Conv", (2, 6, 9, 9), {"w": (12, 2, 3, 3)}, {"group": 3}, 2 * 12 * 7 * 7 * 2 * 9),
+        # transposed: every input value reaches 4 / 2 * 2 outputs per tap
+        ("ConvTranspose", (1, 4, 5, 5), {"w": (4, 3, 2, 2)}, {"group": 2}, 4 * 25 * 3 * 4),
+        ("Gemm", (7, 4), {"w": (4, 3), "b": (3,)}, {}, 7 * 4 * 3),
+        ("Gemm", (4, 7), {"w": (3, 4)}, {"transA": 1, "transB": 1}, 7 * 4 * 3),
+        ("MatMul", (2, 5, 7, 4), {"w": (4, 3)}, {}, 2 * 5 * 7 * 4 * 3),
+    ],
+)
+def test_each_operation(tmp_path, op, x, weights, attributes, macs):
+    onnx.save(weighted(op, list(weights), x, weights, **attributes), tmp_path / "m.onnx")
+    found = count_onnx(tmp_path / "m.onnx", {"x": np.zeros(x, np.float32)})
+    assert found.macs == macs
+    assert found.num_params == sum(np.prod(size) for size in weights.values())
+
+
+def test_sizes_that_only_running_tells(tmp_path):
+    """A convolution behind NonZero, whose output size depends on the values."""
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["places"]),
+        helper.make_node("Cast", ["places"], ["p"], to=TensorProto.FLOAT),
+        helper.make_node("Gemm", ["w", "p"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "one",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.zeros((3, 2), np.float32), "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, tmp_path / "m.onnx")
+    x = np.zeros((4, 4), np.float32)
+    x[0, :3] = 1
+    assert count_onnx(tmp_path / "m.onnx", {"x": x}).macs == 3 * 2 * 3
+
+
+def test_what_is_not_counted_is_named(tmp_path):
+    model = weighted("Einsum", ["w"], (2, 3), {"w": (3, 4)}, equation="ij,jk->ik")
+    onnx.save(model, tmp_path / "m.onnx")
+    found = count_onnx(tmp_path / "m.onnx", {"x": np.zeros((2, 3), np.float32)})
+    assert (found.macs, found.uncounted) == (0, ("Einsum",))
+
+
+def test_bad_files_and_bad_inputs(tmp_path, model):
+    with pytest.raises(MissingFileError):
+        read_onnx(tmp_path / "none.onnx")
+    for content in (b"", b"not a model", b"\x00" * 64):
+        (tmp_path / "bad.onnx").write_bytes(content)
+        with pytest.raises(CorruptFileError, match="not an ONNX file"):
+            read_onnx(tmp_path / "bad.onnx")
+    onnx.save(model(), tmp_path / "m.onnx")
+    with pytest.raises(BenchError, match="cannot run"):
+        count_onnx(tmp_path / "m.onnx", images(1, 4, 8, 8))

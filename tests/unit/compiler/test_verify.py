@@ -1,0 +1,119 @@
+"""The oracle itself: it must fail on planted errors."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from compactmtl.compiler.capture import capture
+from compactmtl.compiler.normalise import normalise
+from compactmtl.compiler.precision import double_copy
+from compactmtl.compiler.verify import Quartet, StoredPool, relative_error, verify
+from compactmtl.errors import NonFiniteError, VerificationError
+
+
+@pytest.fixture
+def quartet(segnet) -> Quartet:
+    captured = capture(segnet, torch.rand(2, 3, 16, 16), dynamic=False)
+    normalise(captured.module)
+    wide = double_copy(captured.module)
+    return Quartet(
+        wide, double_copy(captured.module), captured.module, copy.deepcopy(captured.module)
+    )
+
+
+IMAGES = [(torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1)),)]
+POOLS = {
+    "max_pool2d_with_indices": StoredPool(tuple(range(8)), torch.ones(8, dtype=torch.bool)),
+    "max_pool2d_with_indices_1": StoredPool(tuple(range(12)), torch.ones(12, dtype=torch.bool)),
+}
+NAMES = ["seg", "depth"]
+
+
+def test_equal_graphs_pass_with_rounding_errors_only(quartet) -> None:
+    report = verify(quartet, IMAGES, NAMES, POOLS)
+    assert report.num_inputs == 1
+    assert report.outputs["seg"].fp64_error == 0.0
+    assert 0 < report.outputs["seg"].fp32_error < 1e-5
+
+
+@pytest.mark.parametrize("factor", [1 + 1e-9, 2.0, -1.0])
+def test_a_scaled_weight_is_found_in_float64(quartet, factor: float) -> None:
+    with torch.no_grad():
+        quartet.compact64.get_parameter("heads.seg.weight").mul_(factor)
+    with pytest.raises(VerificationError, match="output `seg`: float64"):
+        verify(quartet, IMAGES, NAMES, POOLS)
+
+
+def test_swapped_channels_are_found(quartet) -> None:
+    weight = quartet.compact64.get_parameter("heads.depth.weight")
+    with torch.no_grad():
+        live = weight.abs().sum((0, 2, 3)).nonzero().flatten()[:2]
+        weight[:, live] = weight[:, live.flip(0)].clone()
+    with pytest.raises(VerificationError, match="depth"):
+        verify(quartet, IMAGES, NAMES, POOLS)
+
+
+def test_a_coarser_float32_graph_is_found(quartet) -> None:
+    with torch.no_grad():
+        weight = quartet.compact.get_parameter("heads.seg.weight")
+        weight.copy_(weight.half().float())
+    with pytest.raises(VerificationError, match="float32"):
+        verify(quartet, IMAGES, NAMES, POOLS)
+
+
+def test_a_selection_that_differs_without_a_near_tie_is_found(quartet) -> None:
+    with torch.no_grad():  # only the positions change: what is unpooled is imposed
+        bias = quartet.compact64.get_parameter("encoder.0.0.weight")
+        bias[0].neg_()
+    with pytest.raises(VerificationError):
+        verify(quartet, IMAGES, NAMES, POOLS)
+
+
+def test_the_shape_of_an_output_is_compared() -> None:
+    with pytest.raises(VerificationError, match=r"shape \(2,\), expected \(3,\)"):
+        relative_error(torch.zeros(2), torch.zeros(3), "y")
+
+
+class Ties(nn.Module):
+    """Pools maxima that differ by less than float32 can hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(3, 4, 3, padding=1, bias=False)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        x = self.mix(image)
+        pooled, positions = F.max_pool2d(x, 2, 2, return_indices=True)
+        return {"y": F.max_unpool2d(pooled, positions, 2, 2)}
+
+
+def test_flips_at_near_ties_are_counted_and_allowed() -> None:
+    torch.manual_seed(0)
+    # Eight columns repeat: neighbours in a window are equal up to rounding.
+    image = torch.rand(2, 3, 16, 1).repeat(1, 1, 1, 16) + 1e-8 * torch.rand(2, 3, 16, 16).double()
+    net = Ties().double()
+    captured = capture(net, image, dynamic=False)
+    normalise(captured.module)
+    single = copy.deepcopy(captured.module).float()
+    original = copy.deepcopy(captured.module).float()
+    with torch.no_grad():
+        for graph in (single, original):
+            graph.get_parameter("mix.weight").add_(1e-9)
+    channels = StoredPool((0, 1, 2, 3), torch.ones(4, dtype=torch.bool))
+    report = verify(
+        Quartet(double_copy(captured.module), double_copy(captured.module), original, single),
+        [(image.float(),)],
+        ["y"],
+        {"max_pool2d_with_indices": channels},
+    )
+    assert report.widest_gap <= 1e-5
+    assert report.flips > 0
+
+
+def test_nan_outputs_of_the_original_are_reported(quartet) -> None:
+    image = torch.full((2, 3, 16, 16), float("inf"))
+    with pytest.raises(NonFiniteError, match="output `seg`"):
+        verify(quartet, [(image,)], NAMES, POOLS)

@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from compactmtl.errors import ExportError, NonFiniteError
+from compactmtl.export.cases import Case
+from compactmtl.export.parity import FACTOR, FLOOR, check_parity
+from compactmtl.export.reference import Reference
+
+EPS = float(np.finfo(np.float32).eps)
+
+
+class Scale(nn.Module):
+    """Exact in fp32: the bound is the floor alone."""
+
+    def forward(self, x):
+        return {"double": x * 2}
+
+
+@pytest.fixture(scope="module")
+def scale(capture_program):
+    x = torch.rand(2, 3, 4, 5)
+    return Reference(capture_program(Scale(), x)), Case({"x": x.numpy()}, "here")
+
+
+def probed(change):
+    return lambda inputs: ({"double": change(inputs["x"] * 2)}, [])
+
+
+def test_an_exact_runtime_passes_with_error_zero(scale):
+    reference, case = scale
+    parity = check_parity(probed(lambda y: y), reference, [case], ["double"])
+    assert parity.per_task["double"].max_rel_error == 0
+    assert parity.per_task["double"].bound == FACTOR * FLOOR
+    assert parity.selections() is None
+
+
+@pytest.mark.parametrize(("units", "passes"), [(3.5, True), (4.5, False)])
+def test_the_bound_is_sharp(scale, units, passes):
+    reference, case = scale
+    largest = case.inputs["x"].max() * 2
+
+    def change(y):
+        y = y.astype(np.float64)
+        y[0, 0, 0, 0] += units * EPS * largest
+        return y
+
+    if passes:
+        parity = check_parity(probed(change), reference, [case], ["double"])
+        assert parity.per_task["double"].max_rel_error == pytest.approx(units * EPS, rel=1e-3)
+    else:
+        with pytest.raises(ExportError, match=r"`double`.*relative error 5.*at most 4.77e-07"):
+            check_parity(probed(change), reference, [case], ["double"])
+
+
+def test_one_bad_case_among_good_ones_is_enough(scale):
+    reference, case = scale
+    calls = []
+
+    def late(inputs):
+        calls.append(1)
+        return {"double": inputs["x"] * np.float32(2 if len(calls) < 3 else 2.001)}, []
+
+    with pytest.raises(ExportError):
+        check_parity(late, reference, [case, case, case], ["double"])
+
+
+def test_shape_nan_and_missing_pools(scale):
+    reference, case = scale
+    with pytest.raises(ExportError, match="has shape"):
+        check_parity(probed(lambda y: y[:1]), reference, [case], ["double"])
+    with pytest.raises(NonFiniteError, match="of the artefact"):
+        check_parity(probed(lambda y: y * np.float32("nan")), reference, [case], ["double"])
+    with pytest.raises(ExportError, match="1 pools"):
+        check_parity(
+            lambda inputs: ({"double": inputs["x"]}, [inputs["x"]]), reference, [case], ["double"]
+        )
+
+
+class Pooling(nn.Module):
+    def forward(self, x):
+        y, indices = F.max_pool2d(x, 2, return_indices=True)
+        return {"up": F.max_unpool2d(y, indices, 2)}
+
+
+def pool(x, gap):
+    """Return a tensor whose first window has two candidates that differ by ``gap``."""
+    x = x.clone()
+    x[0, 0, 0, 0], x[0, 0, 0, 1] = 2.0, 2.0 - gap
+    return x
+
+
+@pytest.mark.parametrize(("gap", "passes"), [(0.0, True), (1e-5, True), (1e-3, False)])
+def test_a_flip_must_be_a_near_tie(capture_program, gap, passes):
+    x = pool(torch.rand(2, 1, 4, 4), gap)
+    reference = Reference(capture_program(Pooling(), x))
+
+    def flipped(inputs):
+        values = torch.from_numpy(inputs["x"])
+        y, indices = F.max_pool2d(values, 2, return_indices=True)
+        indices[0, 0, 0, 0] = 1
+        return {"up": F.max_unpool2d(y, indices, 2).numpy()}, [indices.numpy()]
+
+    case = Case({"x": x.numpy()}, "here")
+    if passes:
+        parity = check_parity(flipped, reference, [case], ["up"])
+        assert parity.selections() == {
+            "num": 8,
+            "flips": 1,
+            "max_gap": pytest.approx(gap / 2, abs=1e-7),
+        }
+    else:
+        with pytest.raises(ExportError, match="no near-tie"):
+            check_parity(flipped, reference, [case], ["up"])
+
+
+def test_a_flip_does_not_excuse_another_error(capture_program):
+    x = pool(torch.rand(2, 1, 4, 4), 0.0)
+    reference = Reference(capture_program(Pooling(), x))
+
+    def wrong(inputs):
+        y, indices = F.max_pool2d(torch.from_numpy(inputs["x"]), 2, return_indices=True)
+        indices[0, 0, 0, 0] = 1
+        up = F.max_unpool2d(y, indices, 2)
+        up[1, 0, 3, 3] += 0.01
+        return {"up": up.numpy()}, [indices.numpy()]
+
+    with pytest.raises(ExportError, match="relative error"):
+        check_parity(wrong, reference, [Case({"x": x.numpy()}, "here")], ["up"])
+
+
+class Integers(nn.Module):
+    def forward(self, x):
+        return {"n": (x * 10).floor().to(torch.int64), "classes": x.argmax(1)}
+
+
+def test_integers_must_be_equal_and_argmax_a_near_tie(capture_program):
+    x = torch.rand(2, 4, 3, 3)
+    reference = Reference(capture_program(Integers(), x))
+    good = {"n": (x * 10).floor().to(torch.int64).numpy(), "classes": x.argmax(1).numpy()}
+    case = Case({"x": x.numpy()}, "here")
+    parity = check_parity(lambda _: (good, []), reference, [case], ["n", "classes"])
+    assert parity.num_flips == 0
+    wrong = good["n"].copy()
+    wrong[0, 0, 0, 0] += 1
+    for bad, message in (
+        ({"n": wrong}, r"`n`.*at 1 of 72"),
+        ({"classes": (good["classes"] + 1) % 4}, "no near-tie"),
+    ):
+        outputs = (good | bad, [])
+        with pytest.raises(ExportError, match=message):
+            check_parity(lambda _, o=outputs: o, reference, [case], ["n", "classes"])
