@@ -1,12 +1,15 @@
 """The program `compactmtl`: find the verb, run it, turn errors into one line and an exit code."""
 
+import errno
 import functools
 import importlib
 import inspect
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +18,7 @@ import compactmtl
 from compactmtl.cli.console import console
 from compactmtl.cli.options import Debug, Json, Quiet
 from compactmtl.errors import CompactMTLError, UsageError
+from compactmtl.files import write_error
 from compactmtl.parts import nearest
 
 VERBS: dict[str, str] = {
@@ -32,6 +36,8 @@ VERBS: dict[str, str] = {
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT."""
+NO_ROOM = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT)
+"""What the system says where an output takes no more."""
 BROKEN_PIPE = 141
 """Exit code when the reader of stdout went away: 128 + SIGPIPE."""
 
@@ -71,29 +77,50 @@ def run(args: Sequence[str]) -> int:
         json=False, quiet=False, debug=os.environ.get("COMPACTMTL_DEBUG", "0") not in ("", "0")
     )
     try:
-        code = _dispatch(list(args))
+        code = _attempt(list(args))
         sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+        return BROKEN_PIPE
+    except OSError as error:  # no room for what was printed, or for what a library writes
+        full = write_error(Path(error.filename or "the output"), error)
+        try:
+            _fail(type(full).__name__, full.message, full.hint, full.exit_code)
+            sys.stdout.flush()
+        except OSError:  # it is stdout that has no room
+            _drop_stdout()
+        return full.exit_code
+    return code
+
+
+def _attempt(args: list[str]) -> int:
+    """Run one command line; print what went wrong, but for an output that takes no more."""
+    try:
+        return _dispatch(args)
     except KeyboardInterrupt:
         return _fail("Interrupted", "interrupted", "", INTERRUPTED)
-    except BrokenPipeError:
-        # The interpreter flushes stdout once more at exit; give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
     except CompactMTLError as error:
         if console.debug:
             traceback.print_exception(error)
         return _fail(type(error).__name__, error.message, error.hint, error.exit_code)
-    except Exception as error:  # noqa: BLE001  a bug: shown in full, reported as data in --json mode
+    except Exception as error:  # a bug: shown in full, reported as data in --json mode
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise
         traceback.print_exception(error)
         hint = (
             "this is a bug in compactmtl, not in your input; please report it with the lines above"
         )
         return _fail(type(error).__name__, str(error) or type(error).__name__, hint, 1)
-    return code
+
+
+def _drop_stdout() -> None:
+    """Give stdout somewhere to go: the interpreter flushes it once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:
-    """Run the process's command line and exit."""
+    """Run the process's command line and exit; a polite kill cleans up as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -8,6 +8,7 @@ import typer
 
 from compactmtl.cli.console import console
 from compactmtl.cli.options import DEFAULT_FOLDER, DataFolder, Debug, Json, Quiet
+from compactmtl.errors import UsageError
 
 
 def compress(
@@ -68,33 +69,37 @@ def compress(
 
     from compactmtl.cli.compress_table import show  # the library imports torch
     from compactmtl.compiler import compress as run_compiler
-    from compactmtl.compiler.folder import write_folder
+    from compactmtl.compiler.folder import check_folder, write_folder
     from compactmtl.compiler.source import load_source
     from compactmtl.models.recipes import load
 
-    with console.progress("compress", 3) as advance:
+    prune = prune_zero_channels or objective is not None
+    _check(no_gather, prune)
+    check_folder(out)
+    with console.steps("compress") as step:
+        step("load", 2)
         source = load_source(
             checkpoint,
             model=model,
             recipe=None if recipe is None else load(str(recipe), ()),
             inputs=inputs or (),
         )
-        advance(note="loaded")
         compact = run_compiler(
             source.model,
             source.example_inputs,
-            prune_zero_channels=prune_zero_channels or objective is not None,
+            prune_zero_channels=prune,
             objective=objective or "latency",
             gather=not no_gather,
             dynamic=not static,
             images=source.images,
             input_names=source.input_names,
-            output_names=outputs.split(",") if outputs else None,
+            output_names=outputs.split(",") if outputs is not None else None,
             tasks=source.tasks,
             parent=source.parent,
             recipe=source.recipe,
+            progress=lambda name, left: step(name, left + 1),
         )
-        advance(note="verified")
+        step("write", 1)
         document: dict[str, Any] = write_folder(
             compact,
             out,
@@ -102,5 +107,12 @@ def compress(
             origin=source.origin,
             run=os.path.relpath(source.run, out) if source.run else "",
         )
-        advance(note="written")
     show(document, out, source.how)
+
+
+def _check(no_gather: bool, prune: bool) -> None:
+    if no_gather and not prune:
+        raise UsageError(
+            "--no-gather says how channels are removed, but none are",
+            hint="add --prune-zero-channels",
+        )

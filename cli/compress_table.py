@@ -1,6 +1,6 @@
 """What `compress` prints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ MAX_ROWS = 8
 
 def show(document: Mapping[str, Any], out: Path, how: str) -> None:
     """Print notes, totals, layers and what was opaque."""
-    console.info(f"source: {document['source'].get('file', '')} ({how})")
+    console.info(f"source: {how}")
     for note in document["notes"]:
         console.warn(note)
+    _norms(document["group_norms"])
     before, after, census = document["before"], document["after"], document["census"]
     console.table(
         "",
@@ -53,3 +54,16 @@ def show(document: Mapping[str, Any], out: Path, how: str) -> None:
         console.warn(f"... and {len(opaque) - MAX_ROWS} more, see {out / 'report.json'}")
     console.info(f"wrote {out}/")
     console.result({"folder": out, **document})
+
+
+def _norms(layers: Sequence[Mapping[str, Any]]) -> None:
+    """Print how large the input groups are, of the layers with the smallest ones."""
+    if not layers:
+        return
+    chosen = sorted(layers, key=lambda layer: float(layer["min"]))[:MAX_ROWS]
+    more = f" (the {MAX_ROWS} smallest of {len(layers)}, all in report.json)"
+    console.table(
+        "l2 norms of input groups" + (more if len(layers) > MAX_ROWS else ""),
+        ["layer", "groups", "min", "median"],
+        [[row["layer"], row["num_groups"], row["min"], row["median"]] for row in chosen],
+    )

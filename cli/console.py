@@ -4,7 +4,7 @@ import json as json_module
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -28,8 +28,11 @@ PLAIN_INTERVAL_S = 10.0
 class Advance(Protocol):
     """What ``Console.progress`` yields: call it after each piece of work."""
 
-    def __call__(self, steps: int = 1, note: str = "") -> None:
-        """Count ``steps`` as done; ``note`` is shown behind the bar (a loss, a metric)."""
+    def __call__(self, steps: int = 1, note: str = "", total: int | None = None) -> None:
+        """Count ``steps`` as done; ``note`` is shown behind the bar (a loss, a metric).
+
+        ``total`` is for a number of steps that shows only while they are made.
+        """
 
 
 class Console:
@@ -132,6 +135,23 @@ class Console:
             plain.close()
 
     @contextmanager
+    def steps(self, description: str) -> Iterator[Callable[[str, int], None]]:
+        """Show a bar over steps that have names and take their time.
+
+        Yields:
+            A function to call as each step starts: its name, the number of steps left with it.
+        """
+        with self.progress(description, None) as advance:
+            done = -1
+
+            def step(name: str, left: int) -> None:
+                nonlocal done
+                done += 1
+                advance(min(done, 1), note=name, total=done + left)
+
+            yield step
+
+    @contextmanager
     def _bar(self, description: str, total: int | None) -> Iterator[Advance]:
         outermost = self._progress is None
         if self._progress is None:
@@ -150,8 +170,8 @@ class Console:
         progress = self._progress
         task = progress.add_task(escape(description), total=total, note="")
 
-        def advance(steps: int = 1, note: str = "") -> None:
-            progress.update(task, advance=steps)
+        def advance(steps: int = 1, note: str = "", total: int | None = None) -> None:
+            progress.update(task, advance=steps, total=total)
             if note:
                 progress.update(task, note=escape(note))
 
@@ -173,8 +193,9 @@ class _PlainProgress:
         self.started = self.printed = time.monotonic()
         self.printed_done = 0
 
-    def advance(self, steps: int = 1, note: str = "") -> None:
+    def advance(self, steps: int = 1, note: str = "", total: int | None = None) -> None:
         self.done += steps
+        self.total = total or self.total
         self.note = note or self.note
         if time.monotonic() - self.printed >= PLAIN_INTERVAL_S:
             self._print()
@@ -197,7 +218,7 @@ class _PlainProgress:
         )
 
 
-def _ignore(steps: int = 1, note: str = "") -> None:
+def _ignore(steps: int = 1, note: str = "", total: int | None = None) -> None:
     """Show nothing: the progress of ``--quiet``."""
 
 

@@ -2,9 +2,6 @@
 
 import io
 import pickle
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -19,30 +16,20 @@ from compactmtl.errors import (
     MissingFileError,
     RefusedError,
     UnsafeFileError,
-    WeightsError,
 )
-from compactmtl.files import atomic_write
+from compactmtl.files import write_bytes
 from compactmtl.models.build import build
 from compactmtl.overparam import expand_like
-from compactmtl.parts import is_foreign
+from compactmtl.parts import call_part, is_foreign
+from compactmtl.weights.archive import DAMAGE, PICKLE, ZIP, check_archive, first_line, read_head
+from compactmtl.weights.fit import explain_misfit
 
 FORMAT_VERSION = 1
 
-_BARE_PICKLE = b"\x80"
-_ZIP = b"PK\x03\x04"
-
-# What a reader meets in a damaged file; none of them says "damaged" by itself.
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    OverflowError,
+_COPY = "use an earlier copy, or train again"
+_OTHER_WEIGHTS = (
+    "weights of another program: compactmtl compress FILE --model package.module:name "
+    "--input image=1x3x96x128"
 )
 
 
@@ -79,6 +66,8 @@ class Checkpoint:
     format_version: int = FORMAT_VERSION
 
 
+_BY_HAND = "it was not written by `compactmtl train`, or was changed since"
+
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "recipe": dict,
     "tasks": dict,
@@ -102,10 +91,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         WriteError: The folder is not writable, or the disk is full.
     """
     document = {item.name: getattr(checkpoint, item.name) for item in fields(checkpoint)}
-    content = io.BytesIO()  # torch's own writer turns a full disk into a RuntimeError
+    content = io.BytesIO()
     torch.save(document, content)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    write_bytes(path, content.getbuffer())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -125,11 +113,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise UnsafeFileError(
                 f"`{path}` wants to run code while it loads ({', '.join(names)}); "
                 "expected tensors and plain data only",
-                hint="only checkpoints written by `compactmtl train` are opened here",
+                hint=f"only what `compactmtl train` wrote is opened here; {_OTHER_WEIGHTS}",
             ) from error
-        raise CorruptFileError(f"`{path}` is damaged: {_first_line(error)}") from error
-    except _DAMAGE as error:
-        raise CorruptFileError(f"`{path}` is damaged: {_first_line(error)}") from error
+        raise CorruptFileError(f"`{path}` is damaged: {first_line(error)}", hint=_COPY) from error
+    except DAMAGE as error:
+        raise CorruptFileError(f"`{path}` is damaged: {first_line(error)}", hint=_COPY) from error
     return _from_document(path, document)
 
 
@@ -159,59 +147,39 @@ def build_model(
         if factory is None:
             model = build(section.name, channels, section.args)
         else:
-            model = factory(channels, **section.args)
+            model = call_part(section.name, factory, channels, **section.args)
         if checkpoint.expansion is not None:
             expand_like(model, checkpoint.expansion)
     try:
         model.load_state_dict(checkpoint.model)
     except RuntimeError as error:
-        raise WeightsError(
-            f"the checkpoint's weights do not fit `{section.name}`: {_first_line(error)}",
-            hint="was the network's code or its arguments changed since the run?",
-        ) from error
+        misfit = explain_misfit(
+            checkpoint.model, model.state_dict(), source="the checkpoint", network=section.name
+        )
+        misfit.hint = "was the network's code, or were its arguments, changed since the run?"
+        raise misfit from error
     return model
 
 
 def _check_container(path: Path) -> None:
-    """Refuse what is not an intact zip archive with one `data.pkl`.
-
-    torch's own reader does not verify checksums, so a flipped bit would load as a wrong weight.
-    """
+    """Refuse what is not an intact zip archive with one `data.pkl`."""
     if path.is_dir():
         inside = path / "ckpt.pt"
         hint = f"did you mean `{inside}`?" if inside.is_file() else ""
         raise MissingFileError(f"`{path}` is a folder, expected a checkpoint file", hint=hint)
-    try:
-        with path.open("rb") as handle:
-            head = handle.read(4)
-    except FileNotFoundError as error:
-        raise MissingFileError(f"no such checkpoint: `{path}`") from error
-    except OSError as error:
-        raise MissingFileError(f"cannot read `{path}`: {error.strerror}") from error
-    again = "use an earlier copy, or train again"
-    if not head:
-        raise CorruptFileError(f"`{path}` is empty (0 bytes), expected a checkpoint", hint=again)
-    if head.startswith(_BARE_PICKLE):
+    head = read_head(path)
+    if head.startswith(PICKLE):
         raise UnsafeFileError(
             f"`{path}` is a bare pickle, which may run code while it loads; "
             "expected a checkpoint of compactmtl",
-            hint="where you trust it, load it with torch and save its weights as safetensors",
+            hint=_OTHER_WEIGHTS,
         )
-    if head != _ZIP:
-        kind = "a truncated" if _ZIP.startswith(head) else "not a"
-        raise CorruptFileError(f"`{path}` is {kind} checkpoint (starts with {head!r})", hint=again)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            bad = archive.testzip()
-    except zipfile.BadZipFile as error:
+    if not head.startswith(ZIP) and not ZIP.startswith(head):
         raise CorruptFileError(
-            f"`{path}` is truncated or damaged ({path.stat().st_size} bytes): {error}", hint=again
-        ) from error
-    except (*_DAMAGE, NotImplementedError) as error:
-        raise CorruptFileError(f"`{path}` is damaged: {_first_line(error)}", hint=again) from error
-    if bad is not None:
-        raise CorruptFileError(f"`{path}` is damaged: `{bad}` fails its checksum", hint=again)
+            f"`{path}` is not a checkpoint of compactmtl (starts with {head[:4]!r})",
+            hint=_OTHER_WEIGHTS,
+        )
+    names = check_archive(path)
     if sum(name.endswith("/data.pkl") for name in names) != 1:
         raise CorruptFileError(f"`{path}` is a zip archive but no checkpoint: it has no data.pkl")
 
@@ -220,7 +188,7 @@ def _unsafe_names(path: Path) -> list[str]:
     """Return the functions and classes a file asks for beyond tensors and plain data."""
     try:
         return torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-    except (pickle.UnpicklingError, *_DAMAGE):
+    except (pickle.UnpicklingError, *DAMAGE):
         return []
 
 
@@ -228,7 +196,7 @@ def _from_document(path: Path, document: object) -> Checkpoint:
     if not isinstance(document, dict) or "format_version" not in document:
         raise CorruptFileError(
             f"`{path}` is not a checkpoint of compactmtl: it has no format_version",
-            hint="weights of another program: compactmtl compress FILE --model package.module:name",
+            hint=_OTHER_WEIGHTS,
         )
     version = document["format_version"]
     if version != FORMAT_VERSION:
@@ -238,13 +206,19 @@ def _from_document(path: Path, document: object) -> Checkpoint:
         )
     for name, expected in _TYPES.items():
         if name not in document:
-            raise CorruptFileError(f"`{path}`: the checkpoint lacks `{name}`")
+            raise CorruptFileError(f"`{path}`: the checkpoint lacks `{name}`", hint=_BY_HAND)
         if not isinstance(document[name], expected):
-            got = type(document[name]).__name__
-            raise CorruptFileError(f"`{path}`: `{name}` is a {got}, which no checkpoint holds")
+            raise _odd(path, name, document[name])
+    for name, spec in document["tasks"].items():
+        if not (isinstance(spec, dict) and isinstance(spec.get("num_channels"), int)):
+            raise _odd(path, f"tasks.{name}", spec)
+    for name, weight in document["model"].items():
+        if not isinstance(weight, Tensor):
+            raise _odd(path, f"model.{name}", weight)
     return Checkpoint(**{item.name: document[item.name] for item in fields(Checkpoint)})
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2]) if lines else type(error).__name__
+def _odd(path: Path, name: str, value: object) -> CorruptFileError:
+    return CorruptFileError(
+        f"`{path}`: `{name}` is a {type(value).__name__} that no checkpoint holds", hint=_BY_HAND
+    )

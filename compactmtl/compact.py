@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, fx
 from torch.export import Dim, ExportedProgram
 
-from compactmtl.errors import CompilerError, UsageError
+from compactmtl.errors import CompilerError, CorruptFileError, UsageError
 from compactmtl.graph_mode import ModalGraph, modal
 from compactmtl.pt2 import open_pt2, read_manifest, save_pt2
 
@@ -94,6 +94,7 @@ class CompressReport:
         verification: What was compared and how close it was.
         seconds: Wall time per pass.
         notes: Sentences for the user.
+        group_norms: Where nothing could be removed: per layer how large its input groups are.
     """
 
     before: Cost
@@ -107,6 +108,7 @@ class CompressReport:
     verification: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    group_norms: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON data."""
@@ -210,12 +212,18 @@ def load(path: str | Path) -> CompactModel:
     document = read_manifest(Path(path))
     module = open_pt2(Path(path)).module()
     assert isinstance(module, fx.GraphModule)
+    try:
+        manifest = Manifest.model_validate(document["manifest"])
+        report = CompressReport.from_dict(document["report"])
+        plan = dict(document["plan"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CorruptFileError(
+            f"`{path}`: its manifest is not one of compactmtl's: {type(error).__name__}: {reason}",
+            hint="compress again",
+        ) from error
     return CompactModel(
-        module=modal(module),
-        dense=None,
-        manifest=Manifest.model_validate(document["manifest"]),
-        report=CompressReport.from_dict(document["report"]),
-        plan=document["plan"],
+        module=modal(module), dense=None, manifest=manifest, report=report, plan=plan
     )
 
 

@@ -4,13 +4,18 @@ import errno
 import hashlib
 import json
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compactmtl.errors import CorruptFileError, DiskFullError, MissingFileError, WriteError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 def write_error(path: Path, error: OSError) -> WriteError:
@@ -20,9 +25,23 @@ def write_error(path: Path, error: OSError) -> WriteError:
             f"disk full while writing `{path}`; earlier files are unchanged",
             hint="free some space, or write to another folder",
         )
+    reason = error.strerror or str(error)
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        reason = "a file stands where a folder is needed"
     return WriteError(
-        f"cannot write `{path}`: {error.strerror or error}; earlier files are unchanged",
+        f"cannot write `{path}`: {reason}; earlier files are unchanged",
         hint="check the folder's permissions, or write to another folder",
+    )
+
+
+def read_error(path: Path, error: OSError) -> MissingFileError:
+    """Turn the system's refusal to read into one line."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return MissingFileError(f"no such file: `{path}`", hint="check the path")
+    if isinstance(error, IsADirectoryError):
+        return MissingFileError(f"`{path}` is a folder, expected a file", hint="name a file in it")
+    return MissingFileError(
+        f"cannot read `{path}`: {error.strerror or error}", hint="check the file's permissions"
     )
 
 
@@ -71,6 +90,39 @@ def atomic_write(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back while the block runs; only the main thread can.
+
+    For steps of which either all or none must happen, such as swapping several files.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    earlier = {
+        number: signal.signal(number, lambda number, _frame: held.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for which, handler in earlier.items():
+            signal.signal(which, handler)
+        for number in held[:1]:
+            signal.raise_signal(number)
+
+
+def write_bytes(path: Path, content: "ReadableBuffer") -> None:
+    """Write a file atomically.
+
+    Make the content in memory: many a library's own writer turns a full disk into an error that
+    does not say so.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically (UTF-8)."""
     with atomic_write(path) as temporary:
@@ -86,14 +138,14 @@ def read_json(path: Path) -> Any:
     """Read a JSON document.
 
     Raises:
-        MissingFileError: There is no such file.
+        MissingFileError: There is no such file, or it is not readable.
         CorruptFileError: It is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise MissingFileError(f"no such file: `{path}`") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise read_error(path, error) from error
+    except (ValueError, RecursionError) as error:
         raise CorruptFileError(f"`{path}` is not a JSON document: {error}") from error
 
 
@@ -101,10 +153,10 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as 64 hex digits.
 
     Raises:
-        MissingFileError: There is no such file.
+        MissingFileError: There is no such file, or it is not readable.
     """
     try:
         with path.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
-    except FileNotFoundError as error:
-        raise MissingFileError(f"no such file: `{path}`") from error
+    except OSError as error:
+        raise read_error(path, error) from error

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compactmtl.errors import MissingFileError, RefusedError
+from compactmtl.errors import MissingFileError, RefusedError, WeightsError
 
 KINDS_BY_DIM = {2: "linear", 3: "conv1d", 4: "conv2d", 5: "conv3d"}
 NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked")
@@ -78,7 +78,7 @@ def inspect_file(path: Path) -> Inspection:
             )
         path = inside[0]
     elif not path.is_file():
-        raise MissingFileError(f"no such file: `{path}`")
+        raise MissingFileError(f"no such file: `{path}`", hint="check the path")
     if path.suffix == ".onnx":
         from compactmtl.inspection_onnx import inspect_onnx  # onnx is not needed otherwise
 
@@ -120,8 +120,11 @@ def layer_of(name: str, kind: str, values: Array) -> Layer:
 
 def _is_checkpoint(path: Path) -> bool:
     """Tell from the names in a torch file whether ``compactmtl train`` wrote it."""
-    if not zipfile.is_zipfile(path):
+    from compactmtl.weights.archive import ZIP, check_archive, read_head
+
+    if not read_head(path).startswith(ZIP):
         return False
+    check_archive(path)
     with zipfile.ZipFile(path) as archive:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         text = archive.read(pickles[0]) if pickles else b""
@@ -157,7 +160,7 @@ def _checkpoint(path: Path) -> Inspection:
             "phase": checkpoint.phase,
             "overparameterised": checkpoint.expansion is not None,
         },
-        notes=notes,
+        notes=(*notes, *_nonfinite(arrays)),
     )
 
 
@@ -188,6 +191,7 @@ def _compact(path: Path) -> Inspection:
             "opaque ops": len(report.opaque),
             "captured by torch": manifest.torch,
         },
+        notes=_nonfinite(arrays),
     )
 
 
@@ -202,6 +206,7 @@ def _weights(path: Path) -> Inspection:
         num_params=_num_params(arrays),
         layers=layers_of(arrays.items()),
         facts={"tensors": len(arrays)},
+        notes=_nonfinite(arrays),
     )
 
 
@@ -212,10 +217,27 @@ def _free(shape: tuple[int, ...], dynamic: Mapping[int, str]) -> list[int | str]
 
 def _arrays(state: Mapping[str, Any]) -> dict[str, Array]:
     """Return tensors as arrays; types that numpy lacks are widened."""
-    return {
-        name: (value.float() if value.is_floating_point() else value).detach().numpy()
-        for name, value in state.items()
-    }
+    arrays = {}
+    for name, value in state.items():
+        try:
+            arrays[name] = (value.float() if value.is_floating_point() else value).detach().numpy()
+        except (TypeError, RuntimeError) as error:  # sparse, quantised, without data
+            raise WeightsError(
+                f"`{name}` is not a plain tensor with data ({value.layout}, {value.dtype})"
+            ) from error
+    return arrays
+
+
+def _nonfinite(arrays: Mapping[str, Array]) -> tuple[str, ...]:
+    """Return a sentence about NaN and Inf, if there are any."""
+    bad = [
+        name
+        for name, values in arrays.items()
+        if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all()
+    ]
+    if not bad:
+        return ()
+    return (f"{len(bad)} of {len(arrays)} tensors hold NaN or Inf, the first is {bad[0]}.",)
 
 
 def _num_params(arrays: Mapping[str, Array]) -> int:

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from compactmtl.errors import CorruptFileError
-from compactmtl.files import read_json, sha256
+from compactmtl.files import read_error, read_json, sha256
 from compactmtl.inspection import Inspection, Layer, layer_of
 from compactmtl.lineage import sidecar_path
 
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_AGAIN = "run `compactmtl export` again"
 
 
 def inspect_onnx(path: Path) -> Inspection:
@@ -25,11 +25,16 @@ def inspect_onnx(path: Path) -> Inspection:
     """
     try:
         model = onnx.load(path)
-    except (DecodeError, OSError, ValueError) as error:
-        raise CorruptFileError(f"`{path}` is not an intact ONNX file: {error}") from error
+        weights = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+    except OSError as error:
+        raise read_error(path, error) from error
+    except Exception as error:  # protobuf's, onnx's and numpy's, whatever the bytes make of them
+        reason = " ".join(str(error).split())
+        raise CorruptFileError(
+            f"`{path}` is not an intact ONNX file: {reason}", hint=_AGAIN
+        ) from error
     if not model.graph.node:
-        raise CorruptFileError(f"`{path}` is not an ONNX file, or an empty one")
-    weights = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+        raise CorruptFileError(f"`{path}` is not an ONNX file, or an empty one", hint=_AGAIN)
     opsets = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     facts: dict[str, Any] = {
         "inputs": {value.name: _shape(value) for value in model.graph.input},
@@ -42,6 +47,8 @@ def inspect_onnx(path: Path) -> Inspection:
     notes: tuple[str, ...] = ()
     if sidecar_path(path).is_file():
         sidecar = read_json(sidecar_path(path))
+        if not isinstance(sidecar, dict):
+            raise CorruptFileError(f"`{sidecar_path(path)}` is not a sidecar", hint=_AGAIN)
         parent = sidecar.get("parent") or {}
         facts["exported from"] = parent.get("file")
         facts["its sha256"] = parent.get("sha256")

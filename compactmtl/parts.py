@@ -3,11 +3,12 @@
 import difflib
 import importlib
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from compactmtl.errors import PartError
+from compactmtl.errors import CompactMTLError, PartError
 
 T = TypeVar("T")
 
@@ -44,6 +45,10 @@ def import_part(name: str) -> Any:
             f"cannot import `{module_name}` (from `{name}`): {error}",
             hint="run from the folder that holds the module, or install its package",
         ) from error
+    except CompactMTLError:
+        raise
+    except Exception as error:  # whatever the user's module raises while it is imported
+        raise _failed(f"importing `{module_name}` (from `{name}`)", error) from error
     for step in attribute.split("."):
         if not hasattr(part, step):
             raise PartError(
@@ -51,6 +56,33 @@ def import_part(name: str) -> Any:
             )
         part = getattr(part, step)
     return part
+
+
+def call_part(name: str, part: Callable[..., T], *args: object, **kwargs: object) -> T:
+    """Call a part; where the user's own fails, say so in one line.
+
+    Raises:
+        PartError: The user's own part raised something.
+    """
+    if not is_foreign(name):
+        return part(*args, **kwargs)
+    try:
+        return part(*args, **kwargs)
+    except CompactMTLError:
+        raise
+    except Exception as error:  # whatever the user's code raises
+        raise _failed(f"`{name}`", error) from error
+
+
+def _failed(what: str, error: Exception) -> PartError:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    is_theirs = last.filename != __file__ and not last.filename.startswith("<")
+    place = f" ({last.filename}:{last.lineno})" if is_theirs else ""
+    reason = " ".join(str(error).split())
+    return PartError(
+        f"{what} failed: {type(error).__name__}: {reason}{place}",
+        hint="--debug shows the traceback",
+    )
 
 
 def find_part(name: str, registry: Mapping[str, Callable[..., T]], what: str) -> Callable[..., T]:

@@ -1,5 +1,6 @@
 """A training recipe: what a run does, as TOML, checked before anything starts."""
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,7 +10,10 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from compactmtl.errors import MissingFileError, RecipeError
+from compactmtl.files import read_error
 from compactmtl.parts import nearest
+
+_WORKING = "see `compactmtl recipes NAME` for a recipe that works"
 
 
 class Section(BaseModel):
@@ -175,8 +179,9 @@ def parse(document: Mapping[str, Any], *, source: str) -> Recipe:
             got = first.get("input")
             shown = "" if isinstance(got, dict) or got is None else f" (got {got!r})"
             said = first["msg"].removeprefix("Value error, ")
+            said = re.sub(r"dictionary or instance of \w+", "table", said)
             message = f"`{place}`: {said}{shown}" if place else said
-            hint = "see `compactmtl recipes NAME` for a recipe that works"
+            hint = _WORKING
         raise RecipeError(f"{source}: {message}", hint=hint) from error
 
 
@@ -194,9 +199,9 @@ def read_toml(path: Path) -> dict[str, Any]:
             f"no such recipe file: `{path}`", hint="`compactmtl recipes` lists the named ones"
         ) from error
     except OSError as error:
-        raise MissingFileError(f"cannot read `{path}`: {error.strerror}") from error
+        raise read_error(path, error) from error
     except UnicodeDecodeError as error:
-        raise RecipeError(f"{path}: not TOML: {error}") from error
+        raise RecipeError(f"{path}: not TOML: {error}", hint=_WORKING) from error
     return parse_toml(text, source=str(path))
 
 
@@ -209,7 +214,7 @@ def parse_toml(text: str, *, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{source}: not TOML: {error}") from error
+        raise RecipeError(f"{source}: not TOML: {error}", hint=_WORKING) from error
 
 
 def override(document: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:

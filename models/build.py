@@ -8,7 +8,7 @@ from torch import nn
 from compactmtl.errors import PartError
 from compactmtl.models import MODELS
 from compactmtl.multitask.arguments import checked_arguments
-from compactmtl.parts import find_part
+from compactmtl.parts import call_part, find_part
 
 
 def build(name: str, tasks: Mapping[str, int], args: Mapping[str, Any]) -> nn.Module:
@@ -26,7 +26,8 @@ def build(name: str, tasks: Mapping[str, int], args: Mapping[str, Any]) -> nn.Mo
         RecipeError: The factory does not take these arguments.
     """
     factory = find_part(name, MODELS, "network")
-    network = factory(tasks, **checked_arguments(factory, args, what=f"network `{name}`"))
+    checked = checked_arguments(factory, args, what=f"network `{name}`")
+    network = call_part(name, factory, tasks, **checked)
     if not isinstance(network, nn.Module):
         raise PartError(
             f"network `{name}` is a {type(network).__name__}, expected a torch.nn.Module"

@@ -6,10 +6,7 @@ from torch import Tensor, fx
 from compactmtl.compiler.normalise import op_name, written_in_place
 from compactmtl.compiler.rules import Facts, find_rule
 from compactmtl.compiler.rules.base import none_constant
-from compactmtl.compiler.value import value_of
-
-# Ops that look at the size of a tensor, not into it.
-SIZE_READERS = frozenset({"sym_size", "sym_numel", "sym_stride", "sym_storage_offset"})
+from compactmtl.compiler.value import fake_tensor, value_of
 
 
 def analyse(module: fx.GraphModule) -> Facts:
@@ -30,23 +27,22 @@ def analyse(module: fx.GraphModule) -> Facts:
 def _forward(node: fx.Node, facts: Facts, tainted: set[fx.Node]) -> None:
     if node.op == "get_attr":
         return
-    value = value_of(node)
+    rule, why = None, ""
+    if node in tainted:
+        why = "its memory is written in place under several names"
+    elif node.op == "call_function" and fake_tensor(node) is not None:
+        rule, why = find_rule(op_name(node), node, facts)
+    if why:
+        facts.refusals[node] = why
+    value = value_of(node) if rule is None else value_of(node, rule.axis(node, facts))
     if value is None:
         return
     facts.values[node] = value
     facts.live[node] = torch.zeros(value.num_channels, dtype=torch.bool)
     facts.constants[node] = none_constant(value.num_channels)
-    if node.op != "call_function":
-        return
-    if node in tainted:
-        facts.refusals[node] = "its memory is written in place under several names"
-        return
-    rule, why = find_rule(op_name(node), node, facts)
-    if rule is None:
-        facts.refusals[node] = why
-        return
-    facts.rules[node] = rule
-    facts.constants[node] = rule.constants(node, facts)
+    if rule is not None:
+        facts.rules[node] = rule
+        facts.constants[node] = rule.constants(node, facts)
 
 
 def _backward(node: fx.Node, facts: Facts) -> None:
@@ -56,26 +52,32 @@ def _backward(node: fx.Node, facts: Facts) -> None:
             for source, channels in rule.reads(node, facts).items():
                 facts.live[source] |= channels
         return
-    if reads_size_only(node):
+    if reads_size_only(node, facts):
         return
     for source in node.all_input_nodes:  # opaque, the output, or a op on numbers: needs all
         if source in facts.live:
             facts.live[source][:] = True
 
 
-def reads_size_only(node: fx.Node) -> bool:
-    """Tell whether a node looks at the size of its inputs along other axes than the channels'."""
-    if node.op != "call_function" or op_name(node) not in SIZE_READERS:
+def reads_size_only(node: fx.Node, facts: Facts) -> bool:
+    """Tell whether a node asks for the size of its input along another axis than the channels'."""
+    if node.op != "call_function" or op_name(node) != "sym_size" or len(node.args) < 2:
         return False
-    return len(node.args) < 2 or bool(node.args[1] != 1)
+    source, axis = node.args[:2]
+    return source not in facts.values or facts.values[source].axis != axis  # type: ignore[index]
 
 
 def opaque_nodes(facts: Facts) -> list[fx.Node]:
-    """Return the ops that keep all channels of their inputs, in graph order."""
+    """Return the ops that keep all channels of their inputs, in graph order.
+
+    A part of what an opaque op returns is no second one.
+    """
     return [
         node
         for node in facts.module.graph.nodes
-        if node in facts.refusals and any(source in facts.values for source in node.all_input_nodes)
+        if node in facts.refusals
+        and any(source in facts.values for source in node.all_input_nodes)
+        and not (op_name(node) == "getitem" and node.args[0] in facts.refusals)
     ]
 
 

@@ -1,9 +1,12 @@
 """Capture a network as an ATen graph, without decompositions, with dynamic batch and size."""
 
 import contextlib
+import io
+import logging
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -78,6 +81,22 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+@contextlib.contextmanager
+def _silent_torch() -> Iterator[None]:
+    """Keep torch from logging what it raises, and from printing half a graph: one error, one line.
+
+    The network itself has run before, outside: what it prints or warns of was seen then.
+    """
+    log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        log.setLevel(level)
+
+
 def check_finite(model: nn.Module) -> None:
     """Check all parameters and buffers.
 
@@ -88,7 +107,8 @@ def check_finite(model: nn.Module) -> None:
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             bad = int((~torch.isfinite(tensor)).sum())
             raise NonFiniteError(
-                f"`{name}` holds {bad} NaN or Inf of {tensor.numel()} values",
+                f"`{name}` holds {bad} NaN or Inf among {tensor.numel()} values, expected finite "
+                "weights; nothing was written",
                 hint="train with a lower learning rate, or take an earlier checkpoint",
             )
 
@@ -111,6 +131,14 @@ def _name(path: Sequence[KeyEntry]) -> str:
         str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", "")))) for key in path
     ]
     return ".".join(parts)
+
+
+def _names_of_inputs(model: nn.Module, captured: list[str]) -> list[str]:
+    """Return the parameters' names in ``forward``: a graph calls `input` something else."""
+    positional = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = signature(model.forward).parameters.values()
+    names = [p.name for p in parameters if p.kind in positional][: len(captured)]
+    return names if len(names) == len(captured) else captured
 
 
 def names_of_outputs(outputs: Any) -> list[str]:
@@ -137,7 +165,7 @@ def capture(
         NonFiniteError: A weight is NaN or Inf.
     """
     check_finite(model)
-    inputs = as_inputs(example_inputs)
+    inputs = given = as_inputs(example_inputs)
     if dynamic and all(value.ndim and value.shape[0] == 1 for value in inputs):
         # an example batch of 1 would be burnt into the graph
         inputs = tuple(value.repeat(2, *[1] * (value.ndim - 1)) for value in inputs)
@@ -147,17 +175,18 @@ def capture(
             outputs = model(*inputs)
         except Exception as error:  # whatever the user's forward raises
             raise CaptureError(
-                f"the network does not run on inputs {[tuple(v.shape) for v in inputs]}: "
+                f"the network does not run on inputs {[tuple(v.shape) for v in given]}: "
                 f"{_first_line(error)}{_user_frame(error)}",
-                hint="check shape and dtype of the example inputs",
+                hint="check shape and dtype of the example inputs (--input NAME=SHAPE)",
             ) from error
         try:
-            program = torch.export.export(model, inputs, dynamic_shapes=shapes, strict=False)
+            with _silent_torch():
+                program = torch.export.export(model, inputs, dynamic_shapes=shapes, strict=False)
         except Exception as error:  # torch.export raises many types
             raise CaptureError(
                 f"torch.export refuses the network: {_first_line(error)}{_user_frame(error)}",
-                hint="avoid Python branches on tensor values; if only the size must be fixed, "
-                "capture with a static shape",
+                hint="avoid Python branches on tensor values; where only the size must be fixed, "
+                "compress with --static (dynamic=False)",
             ) from error
     module = program.module()
     assert isinstance(module, fx.GraphModule)
@@ -165,7 +194,7 @@ def capture(
     return Captured(
         module=module,
         inputs=inputs,
-        input_names=[node.name for node in placeholders],
+        input_names=_names_of_inputs(model, [node.name for node in placeholders]),
         output_names=names_of_outputs(outputs),
         dynamic=[
             {

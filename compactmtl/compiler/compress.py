@@ -1,8 +1,7 @@
 """From a trained network to a compact one, on one page."""
 
 import copy
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,15 +10,20 @@ from torch import Tensor, fx, nn
 from compactmtl.compact import CompactModel, CompressReport, InputSpec, Manifest
 from compactmtl.compiler import explain
 from compactmtl.compiler.analysis import analyse
-from compactmtl.compiler.capture import Captured, capture
+from compactmtl.compiler.capture import Captured, Inputs, capture
 from compactmtl.compiler.cost import CostModel, cost_model
 from compactmtl.compiler.lower import Lowering
+from compactmtl.compiler.names import choose_names
 from compactmtl.compiler.normalise import normalise, op_name
+from compactmtl.compiler.notes import group_norms, is_smaller, notes
+from compactmtl.compiler.passes import Passes, Progress
 from compactmtl.compiler.plan import make_plan, untouched_plan
-from compactmtl.compiler.precision import double_copy, restore_precision
+from compactmtl.compiler.precision import double_copy, restore_precision, to_double
 from compactmtl.compiler.rules import Facts
+from compactmtl.compiler.samples import input_sets
 from compactmtl.compiler.selection import POOLS_WITH_POSITIONS
 from compactmtl.compiler.verify import Quartet, StoredPool, verify
+from compactmtl.complexity import count
 from compactmtl.errors import UsageError
 from compactmtl.graph_mode import modal
 from compactmtl.overparam import contract, is_expanded
@@ -39,12 +43,13 @@ def compress(
     tasks: Mapping[str, dict[str, Any]] | None = None,
     parent: Mapping[str, str] | None = None,
     recipe: dict[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> CompactModel:
     """Make a network physically small without changing what it computes.
 
     Contracts overparameterised layers, captures the network in eval mode, removes every channel
     that no output depends on, folds constants, and proves on noise (at the example size and, where
-    the size is free, at another one) and on ``images`` that nothing changed but float rounding.
+    the size is free, at twice that size) and on ``images`` that nothing changed but float rounding.
 
     Args:
         model: The network, on the CPU. It is not changed, and shares no weight with the result.
@@ -59,6 +64,7 @@ def compress(
         tasks: Per output its task specification, kept in the manifest.
         parent: File name and SHA-256 of what the network was loaded from, kept in the manifest.
         recipe: The recipe it was trained with, kept in the manifest.
+        progress: Called as each step starts, with its name and the number of steps left.
 
     Returns:
         The compact model with its dense twin, report and plan.
@@ -67,73 +73,104 @@ def compress(
         CaptureError: ``torch.export`` refuses the network.
         NonFiniteError: A weight, or an output of the original, is NaN or Inf.
         VerificationError: Compact and original differ by more than rounding.
-        UsageError: The number of names is not the number of inputs or outputs.
+        UsageError: Names or images do not fit the network's inputs and outputs.
     """
-    seconds: dict[str, float] = {}
-    with _timed(seconds, "capture"):
+    cost = cost_model(objective, gather=gather)
+    images = list(images)
+    passes = Passes(progress, left=len(images) + 6)
+    with passes.run("capture"):
         plain = contract(copy.deepcopy(model)) if is_expanded(model) else model
         captured = capture(plain, example_inputs, dynamic=dynamic)
-        names = _names("output", output_names, captured.output_names)
+        names = choose_names("output", output_names, captured.output_names)
+        _check_tasks(tasks or {}, names)
+        manifest = Manifest(
+            inputs=_specs(captured, choose_names("input", input_names, captured.input_names)),
+            output_names=names,
+            tasks=dict(tasks or {}),
+            objective=objective if isinstance(objective, str) else cost.name,
+            cost_model=cost.name,
+            parent=dict(parent or {}),
+            recipe=recipe,
+            torch=torch.__version__,
+        )
+        samples = input_sets(captured, images)
         normalise(captured.module)
-    with _timed(seconds, "analyse"):
+    with passes.run("analyse"):
         facts = analyse(captured.module)
         possible = make_plan(facts)
-    with _timed(seconds, "lower"):
-        plan = possible if prune_zero_channels else untouched_plan(facts)
-        cost = cost_model(objective, gather=gather)
-        lowering = Lowering(facts, plan, cost)
-        compact64 = lowering.run() if prune_zero_channels else double_copy(captured.module)
+    with passes.run("lower"):
+        lowering = Lowering(facts, possible, cost)
+        smallest = lowering.run()
+        compact64 = smallest if prune_zero_channels else double_copy(captured.module)
         compact = copy.deepcopy(compact64)
         restore_precision(compact, captured.module, lowering.like)
-    with _timed(seconds, "verify"):
+    with passes.timed("verify"):
         pools = _stored_pools(facts, compact64, lowering if prune_zero_channels else None)
         quartet = Quartet(double_copy(captured.module), compact64, captured.module, compact)
-        verification = verify(quartet, _input_sets(captured, images), names, pools)
-    dense = modal(_detached(captured.module))
-    before, after = explain.count_both(dense, modal(compact), captured.inputs)
-    report = CompressReport(
-        before=explain.cost(before),
-        after=explain.cost(after),
-        max_rel_error=verification.max_rel_error,
-        census=explain.census(facts, possible),
-        layers=explain.layer_table(facts, compact, plan, before, after),
-        opaque=explain.opaque_table(facts),
-        carriers=explain.carrier_table(facts),
-        gathers=len(plan.gathers),
-        verification=verification.to_dict(),
-        seconds=seconds,
-        notes=explain.notes(facts, possible, pruned=prune_zero_channels),
-    )
-    manifest = Manifest(
-        inputs=[
-            InputSpec(
-                name=name,
-                shape=tuple(value.shape),
-                dtype=str(value.dtype).removeprefix("torch."),
-                dynamic=axes,
-            )
-            for name, value, axes in zip(
-                _names("input", input_names, captured.input_names),
-                captured.inputs,
-                captured.dynamic,
-                strict=True,
-            )
-        ],
-        output_names=names,
-        tasks=dict(tasks or {}),
-        objective=objective if isinstance(objective, str) else cost.name,
-        cost_model=cost.name,
-        parent=dict(parent or {}),
-        recipe=recipe,
-        torch=torch.__version__,
-    )
+        verification = verify(quartet, _announced(samples, passes), names, pools)
+    with passes.run("count"):
+        dense = modal(copy.deepcopy(captured.module))  # shares no weight with the caller's
+        single = _single(captured)
+        before, after = count(dense, single), count(modal(compact), single)
+        goal = after if prune_zero_channels else count(smallest, [to_double(x) for x in single])
+        plan = possible if prune_zero_channels else untouched_plan(facts)
+        census = explain.census(facts, possible)
+        helped = is_smaller(explain.cost(before), explain.cost(goal))
+        report = CompressReport(
+            before=explain.cost(before),
+            after=explain.cost(after),
+            max_rel_error=verification.max_rel_error,
+            census=census,
+            layers=explain.layer_table(facts, compact, plan, before, after),
+            opaque=explain.opaque_table(facts),
+            carriers=explain.carrier_table(facts),
+            gathers=len(plan.gathers),
+            verification=verification.to_dict(),
+            seconds=passes.seconds,
+            notes=notes(facts, census, explain.cost(before), explain.cost(goal),
+                        pruned=prune_zero_channels, recipe=recipe),
+            group_norms=[] if helped else group_norms(facts),
+        )  # fmt: skip
     return CompactModel(
-        module=modal(compact),
-        dense=dense,
-        manifest=manifest,
-        report=report,
-        plan=plan.to_dict(),
+        module=modal(compact), dense=dense, manifest=manifest, report=report, plan=plan.to_dict()
     )
+
+
+def _check_tasks(tasks: Iterable[str], names: Sequence[str]) -> None:
+    for task in tasks:
+        if task not in names:
+            raise UsageError(
+                f"task `{task}` is not one of the outputs ({', '.join(names)})",
+                hint="outputs of a network with tasks are called as its tasks",
+            )
+
+
+def _specs(captured: Captured, names: Sequence[str]) -> list[InputSpec]:
+    return [
+        InputSpec(
+            name=name,
+            shape=tuple(value.shape),
+            dtype=str(value.dtype).removeprefix("torch."),
+            dynamic=axes,
+        )
+        for name, value, axes in zip(names, captured.inputs, captured.dynamic, strict=True)
+    ]
+
+
+def _single(captured: Captured) -> list[Tensor]:
+    """Return the inputs at batch 1, where the batch is free: the size at which costs are stated."""
+    return [
+        value[:1] if 0 in axes else value
+        for value, axes in zip(captured.inputs, captured.dynamic, strict=True)
+    ]
+
+
+def _announced(samples: Sequence[Inputs], passes: Passes) -> Iterator[Inputs]:
+    """Yield the samples and announce each."""
+    passes.left = len(samples) + 1
+    for index, sample in enumerate(samples, 1):
+        passes.step(f"verify, input {index} of {len(samples)}")
+        yield sample
 
 
 def _stored_pools(
@@ -149,61 +186,3 @@ def _stored_pools(
             channels = layouts.get(node.name, tuple(range(live.numel())))
             pools[node.name] = StoredPool(channels, live[list(channels)])
     return pools
-
-
-def _input_sets(
-    captured: Captured, images: Iterable[Tensor | Sequence[Tensor]]
-) -> Iterable[tuple[Tensor, ...]]:
-    """Yield noise at the captured size, noise at another size where it is free, then the images."""
-    generator = torch.Generator().manual_seed(0)
-    yield tuple(_noise(value, list(value.shape), generator) for value in captured.inputs)
-    other = [
-        [
-            size + (32 if axis > 1 else 1) if axis in axes else size
-            for axis, size in enumerate(value.shape)
-        ]
-        for value, axes in zip(captured.inputs, captured.dynamic, strict=True)
-    ]
-    if any(list(value.shape) != shape for value, shape in zip(captured.inputs, other, strict=True)):
-        yield tuple(
-            _noise(value, shape, generator)
-            for value, shape in zip(captured.inputs, other, strict=True)
-        )
-    for image in images:
-        yield (image,) if isinstance(image, Tensor) else tuple(image)
-
-
-def _names(what: str, given: Sequence[str] | None, found: list[str]) -> list[str]:
-    if given is not None and len(given) != len(found):
-        raise UsageError(
-            f"{len(given)} {what} names given ({', '.join(given)}), the network has {len(found)} "
-            f"{what}s ({', '.join(found)})"
-        )
-    return list(given or found)
-
-
-def _noise(like: Tensor, shape: list[int], generator: torch.Generator) -> Tensor:
-    if not like.is_floating_point():
-        return like  # an index must stay a valid one
-    return torch.randn(shape, generator=generator, dtype=torch.float64).to(like.dtype)
-
-
-def _detached(module: fx.GraphModule) -> fx.GraphModule:
-    """Return a copy that shares no weight with the caller's network."""
-    result = copy.deepcopy(module)
-    for tensor in [*result.parameters(), *result.buffers()]:
-        tensor.data = tensor.data.clone()
-    return result
-
-
-class _timed:  # noqa: N801 - reads as a statement
-    """Note the wall time of a block."""
-
-    def __init__(self, seconds: dict[str, float], name: str) -> None:
-        self._seconds, self._name = seconds, name
-
-    def __enter__(self) -> None:
-        self._start = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._seconds[self._name] = round(time.perf_counter() - self._start, 3)

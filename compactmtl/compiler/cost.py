@@ -56,6 +56,17 @@ class MacsCost:
 
 
 @dataclass(frozen=True)
+class ParamsCost:
+    """Count parameters alone: an index is none, so a gather pays whenever it saves a column."""
+
+    name: str = "parameters"
+
+    def gathers(self, *, read: int, stored: int, rows: int, taps: int) -> bool:
+        """Gather whenever that reads fewer channels."""
+        return read < stored
+
+
+@dataclass(frozen=True)
 class NoGatherCost:
     """Never gather: read what is stored, with zero columns."""
 
@@ -69,20 +80,24 @@ class NoGatherCost:
 OBJECTIVES: dict[str, CostModel] = {
     "latency": LatencyCost(),
     "macs": MacsCost(),
-    "params": MacsCost(),
+    "params": ParamsCost(),
 }
 
 
 def cost_model(objective: str | CostModel, *, gather: bool = True) -> CostModel:
-    """Return the cost model of an objective; one that is given as an object is taken as it is.
+    """Return the cost model of an objective, or the object that was given as one.
+
+    Args:
+        objective: A name, or a cost model.
+        gather: Whether gathers are allowed; without them there is nothing to choose.
 
     Raises:
         UsageError: No such objective.
     """
-    if not isinstance(objective, str):
-        return objective
-    if objective not in OBJECTIVES:
-        raise UsageError(
-            f"objective `{objective}` is unknown, expected one of {', '.join(OBJECTIVES)}"
-        )
-    return OBJECTIVES[objective] if gather else NoGatherCost()
+    if isinstance(objective, str):
+        if objective not in OBJECTIVES:
+            raise UsageError(
+                f"objective `{objective}` is unknown, expected one of {', '.join(OBJECTIVES)}"
+            )
+        objective = OBJECTIVES[objective]
+    return objective if gather else NoGatherCost()

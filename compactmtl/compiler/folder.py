@@ -1,20 +1,27 @@
 """Write the ``compact/`` folder: all of it, or nothing."""
 
-import shutil
+import io
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from compactmtl.compact import CompactModel
 from compactmtl.environment import environment
-from compactmtl.errors import CompactMTLError
-from compactmtl.files import make_folder, sha256, write_error, write_json
+from compactmtl.errors import CompactMTLError, UsageError, WriteError
+from compactmtl.files import (
+    make_folder,
+    sha256,
+    uninterrupted,
+    write_bytes,
+    write_error,
+    write_json,
+)
 from compactmtl.pt2 import read_manifest
 
 FORMAT_VERSION = 1
@@ -40,24 +47,55 @@ def write_folder(
         The content of ``report.json``.
 
     Raises:
+        UsageError: The folder holds something else than a compact model.
         WriteError: The folder is not writable, or the disk is full; what was there is unchanged.
     """
+    check_folder(folder)
+    folder = folder.absolute()  # `.` has no name to put another beside
     make_folder(folder.parent)
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
-            temporary = Path(name)
-            document = _fill(compact, temporary, images, origin, run)
-            if folder.exists() and not _same_source(folder, compact):
-                previous = folder.with_name(folder.name + ".previous")
-                if previous.exists():
-                    shutil.rmtree(previous)
-                folder.rename(previous)
-            make_folder(folder)
-            for file in FILES:
-                (temporary / file).replace(folder / file)
+            new = make_folder(Path(name) / "new")
+            document = _fill(compact, new, images, origin, run)
+            with uninterrupted():
+                _swap(new, folder, is_update=_same_source(folder, compact))
+    except WriteError as error:  # it names the temporary folder, which is gone
+        raise write_error(folder, cast(OSError, error.__cause__)) from error
     except OSError as error:
         raise write_error(folder, error) from error
     return document
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds anything but an earlier compact model.
+
+    Raises:
+        UsageError: It is a file, or holds files that ``compress`` would push aside.
+    """
+    hint = "name a new folder with -o"
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"`{folder}` is a file, expected a folder to write to", hint=hint)
+    taken = next(folder.iterdir(), None) if folder.is_dir() else None
+    if taken is not None and not any((folder / file).is_file() for file in FILES):
+        raise UsageError(
+            f"`{folder}` holds other files (`{taken.name}`) and no compact model, expected a new "
+            "or empty folder, or one that `compactmtl compress` wrote",
+            hint=hint,
+        )
+
+
+def _swap(new: Path, folder: Path, *, is_update: bool) -> None:
+    """Move the new files to where they belong; only renames, which need no space."""
+    if is_update:
+        for file in FILES:
+            (new / file).replace(folder / file)
+        return
+    if folder.exists() and any(folder.iterdir()):  # a model of another source
+        previous = folder.with_name(folder.name + ".previous")
+        if previous.exists():
+            previous.rename(new.with_name("old"))  # goes with the temporary folder
+        folder.rename(previous)
+    new.rename(folder)
 
 
 def _fill(
@@ -66,7 +104,7 @@ def _fill(
     compact.save(folder / "model.pt2")
     compact.save(folder / "dense.pt2", which="dense")
     weights = {name: t.detach().contiguous() for name, t in compact.module.state_dict().items()}
-    save_file(weights, folder / "weights.safetensors")
+    write_bytes(folder / "weights.safetensors", save(weights))
     write_json(folder / "plan.json", compact.plan)
     report = compact.report.to_dict()
     parent = compact.manifest.parent
@@ -82,8 +120,6 @@ def _fill(
     }
     write_json(folder / "report.json", document)
     _write_inputs(compact, folder / "inputs.npz", images, origin)
-    for file in FILES:  # TemporaryDirectory and mkstemp are private; the folder is for colleagues
-        (folder / file).chmod(0o644)
     return document
 
 
@@ -98,13 +134,15 @@ def _write_inputs(compact: CompactModel, path: Path, images: Sequence[Tensor], o
                 getattr(torch, spec.dtype)
             )
         arrays[spec.name] = stored.numpy()
-    np.savez_compressed(path, **arrays, source=np.array(origin))
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays, source=np.array(origin))
+    write_bytes(path, content.getbuffer())
 
 
 def _same_source(folder: Path, compact: CompactModel) -> bool:
     """Tell whether the model in a folder was made from the same file."""
     try:
         parent = read_manifest(folder / "model.pt2")["manifest"]["parent"]
-    except CompactMTLError:
+    except (CompactMTLError, LookupError, TypeError):
         return False  # no model, or not one we can read: nothing of it is kept in place
     return bool(parent) and parent == compact.manifest.parent

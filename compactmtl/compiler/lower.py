@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, fx, nn
+from torch._ops import OpOverload
+from torch.fx.node import Argument
 
 from compactmtl.compiler.cost import CostModel
 from compactmtl.compiler.normalise import has_effect
@@ -13,6 +15,7 @@ from compactmtl.compiler.precision import put, to_double
 from compactmtl.compiler.rules import Facts
 from compactmtl.compiler.value import attribute
 
+aten = torch.ops.aten
 Layout = tuple[int, ...]
 
 
@@ -33,6 +36,7 @@ class Lowering:
         self._indices: set[str] = set()
         self._layouts: dict[fx.Node, Layout] = {}
         self._selected: dict[tuple[fx.Node, Layout], fx.Node] = {}
+        self._views: dict[fx.Node, tuple[fx.Node, dict[int, int]]] = {}
         self._originals: dict[fx.Node, fx.Node] = {}
         self._last_placeholder: fx.Node
 
@@ -68,41 +72,73 @@ class Lowering:
     # What rules do.
 
     def select(self, node: fx.Node, wanted: Layout) -> fx.Node:
-        """Return ``node`` with exactly the ``wanted`` channels, through a gather if it must be."""
+        """Return ``node`` with exactly the ``wanted`` channels: itself, a slice, or a gather."""
+        if node in self._views:
+            base, channels = self._views[node]
+            return self.select(base, tuple(channels[channel] for channel in wanted))
         stored = self.layout(node)
         if stored == wanted:
             return node
         key = (node, wanted)
         if key not in self._selected:
             position = {channel: i for i, channel in enumerate(stored)}
-            index = torch.tensor([position[channel] for channel in wanted])
-            name = f"{node.name}_channels_{len(self._selected)}"
-            self._tensors[name] = index
-            self._indices.add(name)
-            with self.graph.inserting_after(
-                self._last_placeholder if node.op == "placeholder" else node
-            ):
-                stored_index = self.graph.get_attr(name)
-            with self.graph.inserting_after(stored_index):
-                gather = self.graph.call_function(
-                    torch.ops.aten.index_select.default, (node, 1, stored_index)
-                )
-            self._layouts[gather] = wanted
-            self._selected[key] = gather
+            places = [position[channel] for channel in wanted]
+            if places == list(range(places[0], places[0] + len(places))):
+                new = self._insert(node, aten.slice.Tensor, places[0], places[-1] + 1)
+            else:
+                new = self._insert(node, aten.index_select.default, self._index(node, places))
+            self._originals[new] = self.original(node)
+            self._layouts[new] = wanted
+            self._selected[key] = new
         return self._selected[key]
 
-    def read(self, node: fx.Node, read: Tensor, *, weight: Tensor) -> Layout:
+    def _insert(self, node: fx.Node, op: OpOverload, *args: Argument) -> fx.Node:
+        """Insert an op on the channels of ``node`` behind it."""
+        axis = self.facts.values[self.original(node)].axis
+        place = self._last_placeholder if node.op == "placeholder" else node
+        with self.graph.inserting_after(place):
+            return self.graph.call_function(op, (node, axis, *args))
+
+    def _index(self, node: fx.Node, places: list[int]) -> fx.Node:
+        """Insert an index under a name that neither the original nor this graph has."""
+        name = f"{node.name}_channels_{len(self._indices)}"
+        while name in self.facts.readers:
+            name += "_"
+        self._tensors[name] = torch.tensor(places)
+        self._indices.add(name)
+        with self.graph.inserting_before(self._last_placeholder):
+            return self.graph.get_attr(name)
+
+    def view(self, node: fx.Node, channels: dict[int, int]) -> Layout:
+        """Let ``node``, channels of its first argument and nothing else, go for a selection of it.
+
+        Args:
+            node: The op; whoever selects of it will select of its argument instead.
+            channels: For each output channel that is stored, the channel of the argument.
+        """
+        source = node.args[0]
+        assert isinstance(source, fx.Node)
+        self._views[node] = (source, channels)
+        return tuple(channels)
+
+    def read(self, node: fx.Node, read: Tensor, *, rows: int, taps: int) -> Layout:
         """Let ``node`` read its first argument: gathered, or all that is stored. Return which."""
         source = node.args[0]
         assert isinstance(source, fx.Node)
         stored, wanted = self.layout(source), channel_ids(read)
-        taps = weight[0, 0].numel() if weight.numel() else 1
         if wanted == stored or not self.cost.gathers(
-            read=len(wanted), stored=len(stored), rows=weight.shape[0], taps=taps
+            read=len(wanted), stored=len(stored), rows=rows, taps=taps
         ):
             return stored
-        self.plan.gathers[node.name] = wanted
-        node.replace_input_with(source, self.select(source, wanted))
+        return self.gather(node, wanted)
+
+    def gather(self, node: fx.Node, wanted: Layout) -> Layout:
+        """Let ``node`` read exactly the ``wanted`` channels of its first argument."""
+        source = node.args[0]
+        assert isinstance(source, fx.Node)
+        if self.layout(source) != wanted:
+            self.plan.gathers[node.name] = wanted
+            node.replace_input_with(source, self.select(source, wanted))
         return wanted
 
     def align(self, node: fx.Node, *, positions: Sequence[int]) -> Layout:
@@ -124,8 +160,13 @@ class Lowering:
         assert isinstance(argument, fx.Node)
         self._tensors[str(argument.target)] = tensor.contiguous()
 
-    def add_bias(self, node: fx.Node, tensor: Tensor) -> None:
-        """Give a convolution or linear op that has none a bias."""
+    def set_bias(self, node: fx.Node, tensor: Tensor | None) -> None:
+        """Set the bias of a convolution or linear op; one that has none gets one if it must."""
+        if tensor is None:
+            return
+        if len(node.args) > 2 and node.args[2] is not None:
+            self.replace_tensor(node, 2, tensor)
+            return
         weight = node.args[1]
         assert isinstance(weight, fx.Node)
         name = ".".join([*str(weight.target).split(".")[:-1], "bias"])
@@ -150,6 +191,9 @@ class Lowering:
                 self._layouts[new] = self._lower(old, new)
             elif old.op != "get_attr":
                 self._restore(new)
+        for node, (_, channels) in self._views.items():
+            if node.users:
+                node.replace_all_uses_with(self.select(node, tuple(channels)))
         self.graph.set_codegen(copy.deepcopy(self.facts.module.graph._codegen))
         self.graph.eliminate_dead_code(has_effect)
         return self._assemble()
@@ -175,13 +219,13 @@ class Lowering:
 
     def _assemble(self) -> fx.GraphModule:
         root = nn.Module()
-        for node in self.graph.nodes:
-            if node.op != "get_attr":
-                continue
-            name = str(node.target)
+        for name in dict.fromkeys(str(n.target) for n in self.graph.nodes if n.op == "get_attr"):
             if name in self._indices:
                 put(root, name, self._tensors[name], like=None)
                 continue
             like = attribute(self.facts.module, self.like.get(name, name))
-            put(root, name, self._tensors.get(name, to_double(like.detach())).clone(), like=like)
+            tensor = self._tensors.get(name)
+            if tensor is None:
+                tensor = to_double(like.detach().clone())
+            put(root, name, tensor, like=like)
         return fx.GraphModule(root, self.graph)

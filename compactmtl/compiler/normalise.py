@@ -4,6 +4,8 @@ import torch
 from torch import fx
 from torch._ops import OpOverload
 
+from compactmtl.compiler.canonicalise import canonicalise
+
 # Ops whose result may share memory with their first argument.
 ALIASING = {
     "alias", "chunk", "contiguous", "detach", "dropout", "expand", "expand_as", "flatten",
@@ -91,6 +93,7 @@ def normalise(module: fx.GraphModule) -> None:
         1. The shape guards that ``torch.export`` adds go.
         2. ``op_(x)`` becomes ``op(x)``, and who reads x afterwards reads the result, when no other
            name of x's memory is read later. ``y = relu_(x)`` is ``y = relu(x)`` then.
+        3. Channel splits and shuffles become slices and selections, see ``canonicalise``.
 
     Leaves alone:
         Writes into memory that is read under another name later. They keep their order, and the
@@ -114,6 +117,7 @@ def normalise(module: fx.GraphModule) -> None:
         node.target = overload
         for user in [user for user in base.users if position[user] > position[node]]:
             user.replace_input_with(base, node)
+    canonicalise(module, written_in_place(graph))
     graph.eliminate_dead_code(has_effect)
     module.recompile()
 

@@ -38,7 +38,7 @@ class Plan:
 
 def channel_ids(channels: Tensor) -> tuple[int, ...]:
     """Return the numbers of the set channels, ascending."""
-    return tuple(int(i) for i in channels.nonzero().flatten())
+    return tuple(channels.nonzero().flatten().tolist())
 
 
 def make_plan(facts: Facts) -> Plan:
@@ -70,8 +70,11 @@ def _sweep(facts: Facts, spaces: dict[fx.Node, Space], needed: dict[fx.Node, Ten
     for node in reversed(facts.module.graph.nodes):
         rule = facts.rules.get(node)
         if rule is None:
-            _need_size(node, needed)
+            _need_size(node, facts, needed)
         elif needed[node].any():
+            needed[node] |= rule.pad_rows(node, needed[node], facts)
+            if spaces[node].unified:
+                _unify(spaces[node], needed)
             for source, channels in rule.needs(node, needed[node], facts).items():
                 needed[source] |= channels
                 if spaces[source].unified:
@@ -87,9 +90,9 @@ def _unify(space: Space, needed: dict[fx.Node, Tensor]) -> None:
             needed[node] = union.clone()
 
 
-def _need_size(node: fx.Node, needed: dict[fx.Node, Tensor]) -> None:
+def _need_size(node: fx.Node, facts: Facts, needed: dict[fx.Node, Tensor]) -> None:
     """Keep one channel of a value whose size is asked for and nothing else."""
-    if reads_size_only(node) and node.users:
+    if reads_size_only(node, facts) and node.users:
         for source in node.all_input_nodes:
             if source in needed and not needed[source].any():
                 needed[source][0] = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from compactmtl import recipe as recipes
-from compactmtl.checkpoint import build_model, load_checkpoint
+from compactmtl.checkpoint import Checkpoint, build_model, load_checkpoint
 from compactmtl.data import DATASETS
-from compactmtl.errors import CompactMTLError, PartError, UsageError
+from compactmtl.errors import (
+    CompactMTLError,
+    CorruptFileError,
+    MissingFileError,
+    PartError,
+    UnsafeFileError,
+    UsageError,
+)
 from compactmtl.files import sha256
-from compactmtl.parts import find_part, import_part, is_foreign
+from compactmtl.parts import call_part, find_part, import_part, is_foreign
 from compactmtl.recipe import DataSection
 from compactmtl.weights import fit_weights, load_weights
 
@@ -72,18 +80,43 @@ def load_source(
         CompactMTLError: As the file demands; see the subclasses.
     """
     shapes = parse_inputs(inputs)
-    if model is not None and not _is_checkpoint(path):
-        return from_weights(path, model, shapes)
-    return from_checkpoint(path, model=model, recipe=recipe, shapes=shapes)
-
-
-def _is_checkpoint(path: Path) -> bool:
-    """Tell whether a file is a checkpoint of ours, whatever else is wrong with the call."""
+    if model is not None and not is_foreign(model):
+        raise PartError(
+            f"--model `{model}`: expected package.module:factory, a function without arguments",
+            hint="as in --model mynet:build",
+        )
+    file = path / "ckpt.pt" if path.is_dir() else path
     try:
-        load_checkpoint(path / "ckpt.pt" if path.is_dir() else path)
+        checkpoint = load_checkpoint(file)
+    except (CorruptFileError, UnsafeFileError) as error:
+        return _from_no_checkpoint(file, error, model=model, recipe=recipe, shapes=shapes)
+    return from_checkpoint(file, checkpoint, model=model, recipe=recipe, shapes=shapes)
+
+
+def _from_no_checkpoint(
+    path: Path,
+    error: CompactMTLError,
+    *,
+    model: str | None,
+    recipe: recipes.Recipe | None,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Source:
+    """Load weights; where the network is not named, say whether that is all that is missing."""
+    if model is not None and recipe is None:
+        return from_weights(path, model, shapes)
+    try:
+        _, how = load_weights(path)
     except CompactMTLError:
-        return False
-    return True
+        raise error from None  # neither weights nor a checkpoint
+    if recipe is not None:
+        raise UsageError(
+            f"`{path}` holds weights ({how}); --recipe needs a checkpoint of `compactmtl train`",
+            hint="name the network instead: --model package.module:factory",
+        ) from error
+    raise UsageError(
+        f"`{path}` holds weights ({how}), but not the network they belong to",
+        hint="name it: --model package.module:factory --input image=1x3x384x640",
+    ) from error
 
 
 def parse_inputs(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -96,8 +129,11 @@ def parse_inputs(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     for text in texts:
         name, equals, sizes = text.partition("=")
         parts = sizes.lower().split("x")
-        if not name or not equals or not all(part.isdigit() and int(part) > 0 for part in parts):
+        is_shape = all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts)
+        if not name.strip() or not equals or not is_shape:
             raise UsageError(f"--input {text!r}: expected NAME=SHAPE, as in image=1x3x384x640")
+        if name in shapes:
+            raise UsageError(f"--input {text!r}: `{name}` is given twice")
         shapes[name] = tuple(int(part) for part in parts)
     return shapes
 
@@ -109,19 +145,19 @@ def from_weights(path: Path, model: str, shapes: Mapping[str, tuple[int, ...]]) 
         UsageError: No shapes are given.
         WeightsError: The weights do not fit; the message has the nearest name.
     """
+    state, how = load_weights(path)  # first: a damaged checkpoint of ours comes here, too
     if not shapes:
-        raise UsageError("--model needs --input, as in --input image=1x3x384x640")
-    if not is_foreign(model):
-        raise PartError(
-            f"--model `{model}`: expected package.module:factory, a function that makes the network"
+        raise UsageError(
+            f"--model with `{path}`, which is no checkpoint of compactmtl, needs the input's shape",
+            hint="say it as in --input image=1x3x384x640",
         )
-    network = import_part(model)()
+    network = call_part(model, import_part(model))
     if not isinstance(network, nn.Module):
         raise PartError(
             f"`{model}` returned a {type(network).__name__}, expected a torch.nn.Module"
         )
-    state, how = load_weights(path)
     fit = fit_weights(network, state, source=f"`{path.name}` ({how})")
+    shapes = _ordered(network, shapes)
     return Source(
         model=network,
         example_inputs=_noise(shapes),
@@ -131,17 +167,29 @@ def from_weights(path: Path, model: str, shapes: Mapping[str, tuple[int, ...]]) 
     )
 
 
+def _ordered(
+    network: nn.Module, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes in the order of ``forward``, where they carry its parameters' names."""
+    parameters = list(inspect.signature(network.forward).parameters)
+    if set(shapes) <= set(parameters):
+        return {name: shapes[name] for name in parameters if name in shapes}
+    return dict(shapes)
+
+
 def from_checkpoint(
     path: Path,
+    checkpoint: Checkpoint,
     *,
     model: str | None = None,
     recipe: recipes.Recipe | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Source:
-    """Load a checkpoint that ``compactmtl train`` wrote.
+    """Rebuild the network of a checkpoint that ``compactmtl train`` wrote.
 
     Args:
-        path: The ``ckpt.pt``, or its run folder.
+        path: The ``ckpt.pt``.
+        checkpoint: What is in it.
         model: ``package.module:factory`` of a network of the user's own.
         recipe: The recipe, where the user gave it; only then are foreign names in it imported.
         shapes: Input shapes; None: those of the data set's images.
@@ -149,8 +197,11 @@ def from_checkpoint(
     Raises:
         RefusedError: The checkpoint names code of the user's own, and the user did not.
     """
-    path = path / "ckpt.pt" if path.is_dir() else path
-    checkpoint = load_checkpoint(path)
+    if path.is_dir() and not (path / "ckpt.pt").is_file():
+        raise MissingFileError(
+            f"`{path}` is a folder without ckpt.pt, expected a run folder or a file of weights",
+            hint="`compactmtl runs` lists the runs; one that has no ckpt.pt finished no epoch",
+        )
     if recipe is not None and model is None:
         model = recipe.model.name
     factory = import_part(model) if model is not None and is_foreign(model) else None
@@ -162,18 +213,19 @@ def from_checkpoint(
             f"no image size: {origin}",
             hint="give --data FOLDER, --recipe FILE or --input image=1x3x96x128",
         )
-    example = _noise(shapes) if shapes else (images[0],)
+    example = _noise(_ordered(network, shapes)) if shapes else (images[0],)
+    images = [image for image in images if image.shape[1:] == example[0].shape[1:]]
     return Source(
         model=network,
         example_inputs=example,
-        images=[image for image in images if image.shape[1:] == example[0].shape[1:]],
+        images=images,
         origin=origin if images else "seeded noise",
         tasks=checkpoint.tasks,
         recipe=checkpoint.recipe,
         parent={"file": path.name, "sha256": sha256(path)},
-        input_names=list(shapes) if shapes else ["image"],
+        input_names=list(_ordered(network, shapes)) if shapes else ["image"],
         run=path.parent,
-        how=f"epoch {checkpoint.epoch} of recipe {trusted.name}, phase {checkpoint.phase}",
+        how=f"{path.name}, epoch {checkpoint.epoch} ({checkpoint.phase}) of recipe {trusted.name}",
     )
 
 
@@ -182,12 +234,14 @@ def _images(section: DataSection, *, is_trusted: bool) -> tuple[list[Tensor], st
     if is_foreign(section.name) and not is_trusted:
         return [], f"data set `{section.name}` is the user's own code, and no --recipe names it"
     try:
-        dataset = find_part(section.name, DATASETS, "data set")("val", **section.args)
+        factory = find_part(section.name, DATASETS, "data set")
+        dataset = call_part(section.name, factory, "val", **section.args)
     except CompactMTLError as error:
         return [], error.message
     step = max(len(dataset) // NUM_IMAGES, 1)
     indices = range(0, min(len(dataset), step * NUM_IMAGES), step)
-    return [dataset[i][0].unsqueeze(0) for i in indices], f"validation images of {section.name}"
+    images = [call_part(section.name, dataset.__getitem__, i)[0].unsqueeze(0) for i in indices]
+    return images, f"validation images of {section.name}"
 
 
 def _noise(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Tensor, ...]:

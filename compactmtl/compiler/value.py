@@ -29,12 +29,12 @@ def fake_tensor(node: fx.Node) -> Tensor | None:
     return value if isinstance(value, Tensor) else None
 
 
-def value_of(node: fx.Node) -> Value | None:
-    """Return the node's channel view: axis 1 of a batched tensor of known channel count."""
+def value_of(node: fx.Node, axis: int = 1) -> Value | None:
+    """Return the node's channel view: an axis of known size in a batched tensor."""
     tensor = fake_tensor(node)
-    if tensor is None or tensor.ndim < 2 or not isinstance(tensor.shape[1], int):
+    if tensor is None or tensor.ndim < 2 or not isinstance(tensor.shape[axis], int):
         return None
-    return Value(node, 1, tensor.shape[1])
+    return Value(node, axis, tensor.shape[axis])
 
 
 def attribute(module: torch.nn.Module, target: str) -> Tensor:

@@ -8,6 +8,7 @@
    selections imposed on all.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +17,10 @@ import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_leaves
 
+from compactmtl.compiler.nonfinite import first_nonfinite, is_finite
 from compactmtl.compiler.precision import to_double
 from compactmtl.compiler.selection import SelectingRunner, Selections, has_selections
-from compactmtl.errors import NonFiniteError, VerificationError
+from compactmtl.errors import CaptureError, NonFiniteError, VerificationError
 
 FP64_TOLERANCE = 1e-11
 FP32_FACTOR = 4.0
@@ -125,14 +127,15 @@ def verify(
         VerificationError: An output differs by more than rounding, or a selection flipped without
             a near-tie.
         NonFiniteError: The original network yields NaN or Inf.
+        CaptureError: The original network does not take an input.
     """
     report = Verification(outputs={name: OutputCheck() for name in output_names})
     for inputs in input_sets:
         report.num_inputs += 1
         report.shapes.append(list(inputs[0].shape))
         wide = [to_double(value) for value in inputs]
-        reference, chosen = run(quartet.original64, wide, None)
-        _check_finite(reference, output_names, inputs)
+        reference, chosen = _run_original(quartet.original64, wide)
+        _check_finite(reference, output_names, quartet.original64, wide)
         full = chosen.chosen
         kept = {name: full[name][:, list(pool.channels)] for name, pool in pools.items()}
         live = {name: pool.live for name, pool in pools.items()}
@@ -148,6 +151,8 @@ def verify(
                     f"{selections.widest_gap:.1e}, allowed {NEAR_TIE:.0e}); nothing was written",
                     hint="this is a bug in a compiler rule; please report the network",
                 )
+            if module is quartet.original:
+                _check_finite(outputs, output_names, module, values)
             report.flips += selections.flips
             report.widest_gap = max(report.widest_gap, selections.widest_gap)
             for name, expected, got in zip(output_names, reference, outputs, strict=True):
@@ -157,8 +162,22 @@ def verify(
     return report
 
 
+def _run_original(
+    module: fx.GraphModule, inputs: Sequence[Tensor]
+) -> tuple[list[Tensor], Selections]:
+    try:
+        return run(module, inputs, None)
+    except RuntimeError as error:
+        shapes = [tuple(value.shape) for value in inputs]
+        reason = str(error).strip().partition("\n")[0]
+        raise CaptureError(
+            f"the captured network does not run on inputs {shapes}: {reason}",
+            hint="it takes one size only: compress with --static (dynamic=False)",
+        ) from error
+
+
 def relative_error(got: Tensor, expected: Tensor, name: str) -> float:
-    """Return max abs difference over max abs expected, in float64."""
+    """Return max abs difference over max abs expected, in float64; infinite for NaN."""
     if got.shape != expected.shape:
         raise VerificationError(
             f"output `{name}` has shape {tuple(got.shape)}, expected {tuple(expected.shape)}; "
@@ -168,18 +187,25 @@ def relative_error(got: Tensor, expected: Tensor, name: str) -> float:
         return 0.0
     error = (got.double() - expected.double()).abs().max().item()
     scale = expected.abs().max().item()
+    if math.isnan(error):  # which every comparison would pass over
+        return math.inf
     return float(error / scale) if scale else float(error)
 
 
 def _check_finite(
-    outputs: Sequence[Tensor], names: Sequence[str], inputs: Sequence[Tensor]
+    outputs: Sequence[Tensor],
+    names: Sequence[str],
+    module: fx.GraphModule,
+    inputs: Sequence[Tensor],
 ) -> None:
     for name, value in zip(names, outputs, strict=True):
-        if not torch.isfinite(value).all():
+        if not is_finite(value):
+            dtype = str(value.dtype).removeprefix("torch.")
             raise NonFiniteError(
-                f"output `{name}` of the original network is NaN or Inf on an input of shape "
-                f"{tuple(inputs[0].shape)}",
-                hint="check the weights with `compactmtl inspect`, and the range of the input",
+                f"output `{name}` of the original network is NaN or Inf in {dtype} on an input of "
+                f"shape {tuple(inputs[0].shape)}; the first is {first_nonfinite(module, inputs)}; "
+                "nothing was written",
+                hint="check the range of the input, and the weights: did the training diverge?",
             )
 
 

@@ -6,6 +6,7 @@ render goes on with the parts that are missing. A record is the image and its ta
 behind a CRC-32 of its bytes.
 """
 
+import io
 import logging
 import os
 import time
@@ -174,8 +175,10 @@ def _render_parts(
 
 def _render_part(folder: Path, key: RoomsKey, span: tuple[int, int]) -> tuple[int, int]:
     records = np.concatenate([render_record(key, index) for index in range(*span)])
+    content = io.BytesIO()  # numpy's own writer does not say that the disk is full
+    np.save(content, records, allow_pickle=False)
     with atomic_write(folder / _name(span)) as temporary, temporary.open("wb") as handle:
-        np.save(handle, records, allow_pickle=False)
+        handle.write(content.getbuffer())
     return span
 
 

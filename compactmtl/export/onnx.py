@@ -1,6 +1,7 @@
 """Target ``onnx``: one ONNX file, checked in ONNX Runtime on the CPU."""
 
 import contextlib
+import hashlib
 import logging
 import warnings
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ from compactmtl.export.sidecar import (
     write_sidecar,
 )
 from compactmtl.export.stored import Array, Arrays, Stored
-from compactmtl.files import atomic_write, sha256
+from compactmtl.files import atomic_write
 
 OPSET = 20
 """Newest operator set that the exporter's own operator library is written in."""
@@ -74,10 +75,11 @@ class OnnxExporter(Exporter):
         for key, value in (("compactmtl", version("compactmtl")), ("which", which)):
             model.metadata_props.add(key=key, value=value or "")
         parity = verify(model, reference, cases, interface)
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(model.SerializeToString())
-        sidecar = _describe(model, path, interface, stored, parent, which, cases, parity)
-        write_sidecar(path, sidecar)
+        content = model.SerializeToString()
+        sidecar = _describe(model, content, path, interface, stored, parent, which, cases, parity)
+        with atomic_write(path) as temporary:  # replaced only once the sidecar is written, too
+            temporary.write_bytes(content)
+            write_sidecar(path, sidecar)
         return sidecar
 
     def load(self, path: Path) -> Runnable:
@@ -93,7 +95,7 @@ class Session:
     def __init__(self, model: bytes, name: str) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised, and said once
         try:
             self.session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no base class but this
@@ -208,6 +210,7 @@ def _with_outputs(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
 
 def _describe(
     model: onnx.ModelProto,
+    content: bytes,
     path: Path,
     interface: Interface,
     stored: Stored,
@@ -237,8 +240,8 @@ def _describe(
         artefact=path.name,
         kind=OnnxExporter.target,
         which=which,
-        sha256=sha256(path),
-        size_bytes=path.stat().st_size,
+        sha256=hashlib.sha256(content).hexdigest(),
+        size_bytes=len(content),
         parent=parent,
         opset=model.opset_import[0].version,
         inputs=inputs,

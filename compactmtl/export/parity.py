@@ -124,9 +124,16 @@ def _compare(name: str, got: Tensor, want: Tensor, own: Tensor, where: str) -> T
                 f"{want.numel()} positions; nothing was written"
             )
         return TaskParity(max_rel_error=0.0, bound=FACTOR * FLOOR, torch_fp32_error=0.0)
-    for who, value in (("torch", want), ("the artefact", got)):
+    for who, value in (
+        ("torch in float64", want),
+        ("torch in float32", own),
+        ("the artefact", got),
+    ):
         if not torch.isfinite(value).all():
-            raise NonFiniteError(f"output `{name}` of {who} {where} holds NaN or Inf")
+            raise NonFiniteError(
+                f"output `{name}` of {who} {where} holds NaN or Inf; nothing was written",
+                hint="check the range of the input, and the weights: did the training diverge?",
+            )
     scale = float(want.abs().max()) if want.numel() else 0.0
     scale = scale or 1.0  # an output that is zero everywhere is compared absolutely
     error, reference_error = (

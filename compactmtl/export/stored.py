@@ -1,6 +1,5 @@
 """The inputs that lie beside a compact model, to check and time its artefacts with."""
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compactmtl.errors import CorruptFileError
+from compactmtl.errors import CorruptFileError, UnsafeFileError
+from compactmtl.files import read_error
 
 INPUTS = "inputs.npz"
+_AGAIN = "run `compactmtl compress` again; it writes this file"
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -39,15 +40,26 @@ def read_inputs(path: Path) -> Stored:
     """Read ``inputs.npz``: one array per input, and where the samples come from as ``source``.
 
     Raises:
-        CorruptFileError: It is no ``.npz`` file of plain arrays.
+        MissingFileError: There is no such file, or it is not readable.
+        UnsafeFileError: An array would run code while it loads.
+        CorruptFileError: It is no ``.npz`` file of plain arrays, or it holds no sample.
     """
     try:
         # Opened here: numpy leaves the file open where it finds it is no archive.
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
             content = {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise CorruptFileError(f"`{path}` is not a file of arrays: {error}") from error
+    except OSError as error:
+        raise read_error(path, error) from error
+    except Exception as error:  # damaged bytes make zipfile, zlib and numpy raise nearly anything
+        reason = " ".join(str(error).split())
+        if "Object arrays" in reason:
+            raise UnsafeFileError(
+                f"`{path}` holds pickled objects, which run code while they load", hint=_AGAIN
+            ) from error
+        raise CorruptFileError(
+            f"`{path}` is not an intact file of arrays (.npz): {reason}", hint=_AGAIN
+        ) from error
     source = str(content.pop("source", "of unknown origin"))
-    if not content:
-        raise CorruptFileError(f"`{path}` holds no input")
+    if not content or any(array.ndim == 0 or not len(array) for array in content.values()):
+        raise CorruptFileError(f"`{path}` holds no sample of an input", hint=_AGAIN)
     return Stored(arrays=content, source=source)

@@ -1,5 +1,6 @@
 """From a compact model or its folder to an artefact with sidecar and reference outputs."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch.export import ExportedProgram
 from compactmtl.compact import CompactModel, Manifest, load, load_folder
 from compactmtl.errors import MissingFileError
 from compactmtl.export.base import Exporter, Which
-from compactmtl.export.cases import random_inputs, stored_cases
+from compactmtl.export.cases import check_stored, random_inputs, stored_cases
 from compactmtl.export.reference import Reference
 from compactmtl.export.sidecar import Parent, Sidecar
 from compactmtl.export.stored import INPUTS, Array, Stored, read_inputs
@@ -44,18 +45,23 @@ def write(
             stored = read_inputs(folder / INPUTS)
     program = compact.exported_program(which)
     stored = stored or random_inputs(program, compact.manifest)
-    sidecar = exporter.export(
-        program, compact.manifest, path, stored=stored, parent=parent, which=which, opset=opset
-    )
-    if which == "compact":
-        write_reference(path.with_name(REFERENCE), program, compact.manifest, stored)
-    return sidecar
+
+    def run() -> Sidecar:
+        return exporter.export(
+            program, compact.manifest, path, stored=stored, parent=parent, which=which, opset=opset
+        )
+
+    if which == "dense":
+        return run()
+    check_stored(stored, program, compact.manifest)
+    content = reference_bytes(program, compact.manifest, stored)
+    with atomic_write(path.with_name(REFERENCE)) as temporary:  # replaced with the artefact or not
+        temporary.write_bytes(content)
+        return run()
 
 
-def write_reference(
-    path: Path, program: ExportedProgram, manifest: Manifest, stored: Stored
-) -> None:
-    """Write the samples of a check and the outputs torch computes for them in fp64."""
+def reference_bytes(program: ExportedProgram, manifest: Manifest, stored: Stored) -> bytes:
+    """Return, as ``.npz``, the samples of a check and what torch computes for them in fp64."""
     reference = Reference(program)
     cases = stored_cases(program, manifest, stored)
     runs = [reference.run(case.tensors(), torch.float64).outputs for case in cases]
@@ -66,8 +72,9 @@ def write_reference(
     for name, parts in zip(manifest.output_names, zip(*runs, strict=True), strict=True):
         value = torch.cat(parts)
         arrays[f"output.{name}"] = (value.float() if value.is_floating_point() else value).numpy()
-    with atomic_write(path) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, **arrays)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
 
 
 def _load(folder: Path, which: Which) -> CompactModel:

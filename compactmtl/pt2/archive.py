@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import struct
 import sys
 import zipfile
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 from torch.export.pt2_archive import PT2ArchiveWriter
 
-from compactmtl.errors import CorruptFileError, MissingFileError, UnsafeFileError
+from compactmtl.errors import CorruptFileError, UnsafeFileError
+from compactmtl.files import read_error
 
 MANIFEST = "extra/compactmtl.json"
 PROGRAM = "models/model.json"
@@ -51,9 +53,9 @@ def read_entries(source: Path | io.BytesIO, name: str) -> dict[str, bytes]:
         with zipfile.ZipFile(source) as archive:
             entries = _checked(archive, name)
             return {path: archive.read(info) for path, info in entries.items()}
-    except FileNotFoundError as error:
-        raise MissingFileError(f"no such file: `{name}`") from error
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
+    except OSError as error:
+        raise read_error(Path(name), error) from error
+    except (zipfile.BadZipFile, struct.error, EOFError, ValueError, RuntimeError) as error:
         raise CorruptFileError(
             f"`{name}` is not a readable .pt2 file: {error}",
             hint="it may be truncated, or a checkpoint: `compactmtl inspect` tells",

@@ -20,7 +20,7 @@ from torch.export import ExportedProgram
 from torch.utils._pytree import tree_unflatten
 
 from compactmtl.errors import CorruptFileError
-from compactmtl.files import atomic_write
+from compactmtl.files import write_bytes
 from compactmtl.pt2.archive import (
     CONSTANTS,
     MANIFEST,
@@ -50,7 +50,7 @@ def open_pt2(path: str | Path) -> ExportedProgram:
             not on the list, or strings that torch would run as code.
     """
     path = Path(path)
-    return _load(_checked(read_entries(path, path.name), path.name), path.name)
+    return _load(_checked(read_entries(path, str(path)), str(path)), str(path))
 
 
 def save_pt2(program: ExportedProgram, path: str | Path, manifest: Mapping[str, Any]) -> None:
@@ -75,9 +75,7 @@ def save_pt2(program: ExportedProgram, path: str | Path, manifest: Mapping[str, 
     entries = _checked(read_entries(buffer, path.name), path.name)
     document = {"format_version": FORMAT_VERSION, **manifest}
     entries[MANIFEST] = json.dumps(document, indent=2, allow_nan=False).encode()
-    content = write_entries(entries)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, write_entries(entries))
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
@@ -89,13 +87,13 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         UnsafeFileError: An entry that should not be there.
     """
     path = Path(path)
-    entries = read_entries(path, path.name)
+    entries = read_entries(path, str(path))
     if MANIFEST not in entries:
         raise CorruptFileError(
             f"`{path}` is an exported program without a manifest, so not one of compactmtl's",
             hint="give the network's own file and `--model` to `compactmtl compress`",
         )
-    manifest = read_document(entries, MANIFEST, path.name)
+    manifest = read_document(entries, MANIFEST, str(path))
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if version != FORMAT_VERSION:
         raise CorruptFileError(

@@ -15,7 +15,7 @@ from compactmtl.models.build import build
 from compactmtl.multitask import KINDS, make_task
 from compactmtl.multitask.arguments import checked_arguments
 from compactmtl.multitask.task import Task
-from compactmtl.parts import find_part, nearest
+from compactmtl.parts import call_part, find_part, nearest
 from compactmtl.recipe import Recipe
 from compactmtl.training.reporter import Reporter, RunInfo
 from compactmtl.training.seeding import seed_everything
@@ -92,7 +92,7 @@ def _data(recipe: Recipe, split: str, reporter: Reporter) -> MultiTaskDataset:
     args = checked_arguments(factory, recipe.data.args, what=what)
     if "progress" in inspect.signature(factory).parameters and "progress" not in args:
         args["progress"] = partial(reporter.preparing, f"{split} images")
-    return factory(split, **args)
+    return call_part(recipe.data.name, factory, split, **args)
 
 
 def _tasks(recipe: Recipe) -> dict[str, Task]:

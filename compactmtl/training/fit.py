@@ -9,7 +9,6 @@ from typing import Any
 from lightning_fabric.loggers.logger import Logger
 from torch import nn
 
-from compactmtl.checkpoint import load_checkpoint
 from compactmtl.data.dataset import MultiTaskDataset
 from compactmtl.multitask.baseline import constant_baseline
 from compactmtl.multitask.task import Task
@@ -27,8 +26,8 @@ from compactmtl.training.reporter import NullReporter, Reporter
 from compactmtl.training.run import noted, open_or_create
 from compactmtl.training.seeding import preserved_rng, seed_epoch
 from compactmtl.training.state import (
-    check_same_recipe,
     first_checkpoint,
+    load_state,
     repeat_state,
     restore_state,
     save_state,
@@ -97,8 +96,8 @@ def fit(
     reporter = NullReporter() if reporter is None else reporter
     plan = phases(recipe)
     run = open_or_create(recipe, root, run_dir, resume=resume)
+    state = load_state(recipe, run) if resume else None
     with sigterm_as_interrupt(), preserved_rng(), noted(run):
-        state = load_checkpoint(run.checkpoint) if resume else None
         fabric = make_fabric(recipe.train, make_loggers(loggers, run.folder))
         parts = assemble(
             recipe if state is None else without_init(recipe),
@@ -116,8 +115,8 @@ def fit(
             baseline = constant_baseline(parts.tasks, feed.val(0))
             state = first_checkpoint(recipe, parts.tasks, baseline)
         else:
-            check_same_recipe(recipe, state, run.checkpoint)
             restore_state(learner, state)
+            run.go_on()
         repeat_state(run, state)
         reporter.run_started(info)
 

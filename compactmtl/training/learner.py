@@ -23,7 +23,7 @@ from compactmtl.training.optimizers import MAIN, Optimizers
 from compactmtl.training.phases import Phase, whole_epochs
 from compactmtl.training.reporter import Reporter
 
-_DIVERGED = "lower train.lr, or set train.clip_norm"
+_DIVERGED = "lower train.lr, or set or lower train.clip_norm"
 
 
 class Learner:
@@ -56,7 +56,7 @@ class Learner:
         self.weights = {name: section.weight for name, section in recipe.tasks.items()}
         self.steps_per_epoch = steps_per_epoch
         self.num_steps = steps_per_epoch * recipe.train.epochs
-        self.global_step = 0
+        self._epoch, self.global_step = 0, 0
         self.phase: Phase | None = None
         self.schedule = None
         if recipe.sparsity is not None:
@@ -65,7 +65,7 @@ class Learner:
 
     def enter(self, phase: Phase, epoch: int) -> None:
         """Make the network and its optimisers what the phase of an epoch (from 0) needs."""
-        self.global_step = epoch * self.steps_per_epoch
+        self._epoch, self.global_step = epoch, epoch * self.steps_per_epoch
         expanded = is_expanded(self.model)
         if phase == "overparam" and not expanded:
             self._expand()
@@ -83,9 +83,7 @@ class Learner:
         """Build optimisers for the network as it is, and hand both to Fabric."""
         self.groups = self._find_groups()
         self.optimizers = Optimizers(self.recipe, self.model, self.groups)
-        if self.schedule is not None:
-            num_groups = sum(group.num_groups for group in self.groups)
-            self.optimizers.main.max_zero_groups = self.schedule.max_zero_groups(num_groups)
+        self._limit_zeros()
         self.module, *wrapped = self.fabric.setup(self.model, *self.optimizers.values())
         self._wrapped = dict(zip(self.optimizers, wrapped, strict=True))
 
@@ -136,8 +134,13 @@ class Learner:
             NonFiniteError: An output is NaN or Inf.
         """
         self.module.eval()
-        with parametrize.cached():  # expanded layers contract once, not once per batch
-            metrics = evaluate(self.module, batches, self.tasks)
+        try:
+            with parametrize.cached():  # expanded layers contract once, not once per batch
+                metrics = evaluate(self.module, batches, self.tasks)
+        except NonFiniteError as error:
+            raise NonFiniteError(
+                f"{error.message}, in validation after {self._place()}", hint=_DIVERGED
+            ) from error
         self.module.train()
         return metrics
 
@@ -200,8 +203,15 @@ class Learner:
         main.lam = self.schedule.lam_at(
             self.global_step / self.num_steps, group_sparsity(self.groups)
         )
+        self._limit_zeros()
         if self.schedule.stopped:
             self._freeze_zeros()
+
+    def _limit_zeros(self) -> None:
+        """Pass on how many groups may be zero by now: a lam far too large kills none early."""
+        if self.schedule is not None:
+            num_groups = sum(group.num_groups for group in self.groups)
+            self.optimizers.main.max_zero_groups = self.schedule.max_zero_groups(num_groups)
 
     def _freeze_zeros(self) -> None:
         self.optimizers.main.lam = 0.0
@@ -237,12 +247,19 @@ class Learner:
     def _step(self, name: str) -> None:
         clip = self.recipe.train.clip_norm
         if clip is not None:
-            self.fabric.clip_gradients(self.module, self._wrapped[name], max_norm=clip)
+            norm = self.fabric.clip_gradients(
+                self.module, self._wrapped[name], max_norm=clip, error_if_nonfinite=False
+            )
+            # A gradient scaler skips such a step itself, and tries a smaller scale.
+            if norm is not None and not torch.isfinite(norm) and self._scaler is None:
+                raise NonFiniteError(
+                    f"the gradient's norm is {norm.item()} in {self._place()}", hint=_DIVERGED
+                )
         self._wrapped[name].step()
 
     def _place(self) -> str:
-        step = self.global_step % self.steps_per_epoch + 1
-        epoch = self.global_step // self.steps_per_epoch + 1
+        epoch = self._epoch + 1
+        step = min(self.global_step - self._epoch * self.steps_per_epoch + 1, self.steps_per_epoch)
         kept = f"the checkpoint of epoch {epoch - 1} is kept" if epoch > 1 else "nothing was saved"
         return f"epoch {epoch}, step {step} (lr {self.optimizers.lr:.3g}); {kept}"
 

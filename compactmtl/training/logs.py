@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from compactmtl.errors import CorruptFileError
-from compactmtl.files import write_text
+from compactmtl.files import read_error, write_text
 
 JSONL, CSV = "log.jsonl", "log.csv"
 
 LOGGED = ("seconds", "lr", "lam", "loss", "val", "sparsity", "m_reach")
 """The part of a record that other loggers get too."""
+
+_REPEATS = "it only repeats the checkpoint: `compactmtl train --resume RUN` writes it again"
 
 Record = dict[str, Any]
 
@@ -40,17 +42,29 @@ def read_log(folder: Path) -> list[Record]:
     """Read `log.jsonl`; empty where no epoch is finished.
 
     Raises:
+        MissingFileError: It is not readable.
         CorruptFileError: A line is not a JSON object.
     """
     path = folder / JSONL
     if not path.is_file():
         return []
     records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise CorruptFileError(f"`{path}` is not text: {error}", hint=_REPEATS) from error
+    except OSError as error:
+        raise read_error(path, error) from error
+    for number, line in enumerate(lines, start=1):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise CorruptFileError(f"`{path}` line {number} is not JSON: {error}") from error
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise CorruptFileError(
+                f"`{path}` line {number} is not JSON: {error}", hint=_REPEATS
+            ) from error
+        if not isinstance(record, dict):
+            raise CorruptFileError(f"`{path}` line {number} is not an object", hint=_REPEATS)
+        records.append(record)
     return records
 
 

@@ -1,5 +1,6 @@
 """Run folders: `runs/<recipe>-<time>-<seed>/`, one per run, never reused."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from compactmtl.environment import environment
-from compactmtl.errors import CorruptFileError, MissingFileError, UsageError
+from compactmtl.errors import (
+    CompactMTLError,
+    CorruptFileError,
+    MissingFileError,
+    UsageError,
+    WriteError,
+)
 from compactmtl.files import read_json, write_error, write_json, write_text
 from compactmtl.recipe import Recipe, parse, read_toml, to_toml
-from compactmtl.training.logs import finite, read_log
+from compactmtl.training.logs import JSONL, finite, read_log
 
 RECIPE, CHECKPOINT, STATUS = "recipe.toml", "ckpt.pt", "run.json"
 
@@ -22,6 +29,8 @@ class Run:
 
     folder: Path
     document: dict[str, Any] = field(default_factory=dict)
+    is_live: bool = False
+    """Whether this process has written that it runs; a resume that fails earlier writes nothing."""
 
     @property
     def checkpoint(self) -> Path:
@@ -32,6 +41,13 @@ class Run:
         """Set fields of `run.json` and write it."""
         self.document |= {name: finite(value) for name, value in fields.items()}
         write_json(self.folder / STATUS, self.document)
+
+    def go_on(self) -> None:
+        """Note that an earlier run goes on."""
+        self.document.pop("finished", None)
+        self.document.pop("error", None)
+        self.is_live = True
+        self.update(status="running")
 
     def finish(self, status: str, **fields: object) -> None:
         """Note how and when the run ended."""
@@ -46,7 +62,7 @@ class Run:
 
 
 def open_or_create(recipe: Recipe, root: Path, run_dir: Path | None, *, resume: bool) -> Run:
-    """Return the run to go on with, or a new one; its status is "running".
+    """Return the run to go on with, as it is, or a new one of status "running".
 
     Raises:
         UsageError: ``resume`` without ``run_dir``, or a new ``run_dir`` that is not empty.
@@ -57,32 +73,30 @@ def open_or_create(recipe: Recipe, root: Path, run_dir: Path | None, *, resume: 
         return create_run(recipe, root, run_dir)
     if run_dir is None:
         raise UsageError("resume without run_dir", hint="say which run to go on with: run_dir=...")
-    run = open_run(run_dir)
-    run.document.pop("finished", None)
-    run.document.pop("error", None)
-    run.update(status="running")
-    return run
+    return open_run(run_dir)
 
 
 @contextmanager
 def noted(run: Run) -> Iterator[None]:
     """Write into `run.json` how the block ended, if it did not end well.
 
-    A new run that a mistake in the call ended before its first epoch leaves no folder behind.
+    A new run that an error ended before anything was trained leaves no folder behind.
     """
     try:
         yield
-    except KeyboardInterrupt:
-        run.finish("interrupted")
-        raise
-    except UsageError as error:
-        if run.checkpoint.exists():
-            run.finish("failed", error=str(error))
-        else:
-            run.discard()
-        raise
     except BaseException as error:
-        run.finish("failed", error=str(error))
+        if not run.is_live:
+            raise
+        if isinstance(error, CompactMTLError) and not (run.folder / JSONL).exists():
+            run.discard()
+            raise
+        try:
+            if isinstance(error, KeyboardInterrupt):
+                run.finish("interrupted")
+            else:
+                run.finish("failed", error=str(error))
+        except WriteError as second:  # a full disk: what ended the run is the news
+            error.add_note(second.message)
         raise
 
 
@@ -99,19 +113,23 @@ def create_run(recipe: Recipe, root: Path, run_dir: Path | None = None) -> Run:
         WriteError: The folder cannot be created or written.
     """
     folder = _new_folder(recipe, root) if run_dir is None else _empty_folder(run_dir)
-    run = Run(folder)
-    write_text(folder / RECIPE, to_toml(recipe))
-    run.update(
-        format_version=1,
-        recipe=recipe.name,
-        seed=recipe.seed,
-        started=_now(),
-        status="running",
-        baseline={},
-        milestones={},
-        check=None,
-        environment=environment(),
-    )
+    run = Run(folder, is_live=True)
+    try:
+        write_text(folder / RECIPE, to_toml(recipe))
+        run.update(
+            format_version=1,
+            recipe=recipe.name,
+            seed=recipe.seed,
+            started=_now(),
+            status="running",
+            baseline={},
+            milestones={},
+            check=None,
+            environment=environment(),
+        )
+    except BaseException:
+        run.discard()
+        raise
     return run
 
 
@@ -132,7 +150,7 @@ def open_run(path: Path) -> Run:
             hint="start it again with `compactmtl train`",
         )
     if (folder / STATUS).is_file():
-        run.document = read_json(folder / STATUS)
+        run.document = _read_status(folder)
     return run
 
 
@@ -176,21 +194,37 @@ def list_runs(root: Path) -> list[RunSummary]:
 
 def _summary(folder: Path) -> RunSummary:
     try:
-        document = read_json(folder / STATUS)
+        document = _read_status(folder)
         log = read_log(folder)
-    except CorruptFileError:
+        last = log[-1] if log else {}
+        return RunSummary(
+            folder=folder,
+            recipe=str(document.get("recipe", "")),
+            seed=document.get("seed"),
+            started=str(document.get("started", "")),
+            status=str(document.get("status", "")),
+            epoch=int(last.get("epoch", 0)),
+            metrics={
+                task: {
+                    name: math.nan if value is None else float(value)
+                    for name, value in found.items()
+                }
+                for task, found in last.get("val", {}).items()
+            },
+            sparsity={name: int(n) for name, n in (last.get("sparsity") or {}).items()},
+        )
+    except (CorruptFileError, AttributeError, TypeError, ValueError):
         return RunSummary(folder, "", None, "", "unreadable", 0, {}, {})
-    last = log[-1] if log else {}
-    return RunSummary(
-        folder=folder,
-        recipe=str(document.get("recipe", "")),
-        seed=document.get("seed"),
-        started=str(document.get("started", "")),
-        status=str(document.get("status", "")),
-        epoch=int(last.get("epoch", 0)),
-        metrics=last.get("val", {}),
-        sparsity=last.get("sparsity") or {},
-    )
+
+
+def _read_status(folder: Path) -> dict[str, Any]:
+    document = read_json(folder / STATUS)
+    if not isinstance(document, dict):
+        raise CorruptFileError(
+            f"`{folder / STATUS}` holds a {type(document).__name__}, expected an object",
+            hint="it only repeats the checkpoint: delete it, then resume",
+        )
+    return document
 
 
 def _new_folder(recipe: Recipe, root: Path) -> Path:

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from compactmtl.checkpoint import Checkpoint, save_checkpoint
-from compactmtl.errors import RecipeError
+import torch
+
+from compactmtl.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from compactmtl.errors import CorruptFileError, NonFiniteError, RecipeError
 from compactmtl.multitask.task import Task
 from compactmtl.overparam import expand_like, expansion_spec, is_expanded
 from compactmtl.recipe import Recipe
@@ -13,6 +15,10 @@ from compactmtl.training.learner import Learner
 from compactmtl.training.logs import write_logs
 from compactmtl.training.phases import Phase
 from compactmtl.training.run import Run
+from compactmtl.weights.archive import first_line
+from compactmtl.weights.fit import explain_misfit
+
+_BY_HAND = "it was not written by `compactmtl train`, or was changed since: start the run again"
 
 
 def first_checkpoint(
@@ -51,16 +57,62 @@ def repeat_state(run: Run, state: Checkpoint) -> None:
     write_logs(run.folder, state.history)
 
 
+def load_state(recipe: Recipe, run: Run) -> Checkpoint:
+    """Read the checkpoint of a run to go on with; nothing is written.
+
+    Raises:
+        CorruptFileError, UnsafeFileError: As ``load_checkpoint``.
+        RecipeError: The run was started with another recipe.
+        NonFiniteError: A weight is NaN or Inf.
+    """
+    state = load_checkpoint(run.checkpoint)
+    check_same_recipe(recipe, state, run.checkpoint)
+    if len(state.history) != state.epoch or not {"baseline", "milestones"} <= set(state.metrics):
+        raise CorruptFileError(
+            f"`{run.checkpoint}` says {state.epoch} epochs and holds {len(state.history)} records, "
+            f"and {', '.join(state.metrics) or 'no'} metrics; expected as many records, "
+            "and baseline and milestones",
+            hint=_BY_HAND,
+        )
+    for name, tensor in state.model.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise NonFiniteError(
+                f"`{run.checkpoint}`: `{name}` holds NaN or Inf, expected finite weights",
+                hint="nothing can be trained from it: start the run again, or use an earlier copy",
+            )
+    return state
+
+
 def restore_state(learner: Learner, state: Checkpoint) -> None:
-    """Bring a new learner to where it was after the checkpoint's last epoch."""
+    """Bring a new learner to where it was after the checkpoint's last epoch.
+
+    Raises:
+        WeightsError: The weights do not fit the network.
+        CorruptFileError: The state of an optimiser or of the schedule does not fit the run.
+    """
     if state.expansion is not None:
         expand_like(learner.model, state.expansion)
-    learner.model.load_state_dict(state.model)
+    try:
+        learner.model.load_state_dict(state.model)
+    except RuntimeError as error:
+        raise explain_misfit(
+            state.model,
+            learner.model.state_dict(),
+            source="the checkpoint",
+            network=learner.recipe.model.name,
+        ) from error
     learner.set_up()
-    learner.optimizers.load_state_dict(state.optimizer)
-    if learner.schedule is not None:
-        learner.schedule.load_state_dict(state.schedule)
-    learner.fabric.strategy.precision.load_state_dict(state.scaler)
+    try:
+        learner.optimizers.load_state_dict(state.optimizer)
+        if learner.schedule is not None:
+            learner.schedule.load_state_dict(state.schedule)
+        learner.fabric.strategy.precision.load_state_dict(state.scaler)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise CorruptFileError(
+            "the checkpoint's state of optimisers and schedule does not fit the run: "
+            f"{type(error).__name__}: {first_line(error)}",
+            hint=_BY_HAND,
+        ) from error
     learner.phase = cast(Phase, state.phase)
 
 

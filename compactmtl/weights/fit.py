@@ -95,14 +95,32 @@ def fit_weights(
     )
 
 
+def explain_misfit(
+    state: Mapping[str, Tensor], target: Mapping[str, Tensor], *, source: str, network: str
+) -> WeightsError:
+    """Return an error that names what is missing, unexpected or of another shape."""
+    missing = [name for name in target if name not in state]
+    unexpected = [name for name in state if name not in target]
+    if missing or unexpected:
+        return _misfit(source, target, missing, unexpected, network=f"`{network}`")
+    for name, tensor in state.items():
+        if tensor.shape != target[name].shape:
+            return _wrong_shape(name, tensor, target[name], source)
+    return WeightsError(f"{source} does not fit `{network}`")
+
+
+def _wrong_shape(name: str, got: Tensor, expected: Tensor, source: str) -> WeightsError:
+    return WeightsError(
+        f"{source}: `{name}` has shape {tuple(got.shape)}, "
+        f"the network expects {tuple(expected.shape)}",
+        hint="were the weights trained with other tasks, widths or numbers of classes?",
+    )
+
+
 def _check_tensor(name: str, got: Tensor, expected: Tensor, source: str) -> bool:
     """Raise where a tensor does not fit; tell whether it will be cast."""
     if got.shape != expected.shape:
-        raise WeightsError(
-            f"{source}: `{name}` has shape {tuple(got.shape)}, "
-            f"the network expects {tuple(expected.shape)}",
-            hint="were the weights trained with other tasks, widths or numbers of classes?",
-        )
+        raise _wrong_shape(name, got, expected, source)
     if got.is_meta or got.layout != torch.strided or got.is_quantized:
         raise WeightsError(
             f"{source}: `{name}` is not a plain tensor with data ({got.layout}, {got.device})"
@@ -129,7 +147,11 @@ def _check_finite(name: str, tensor: Tensor, source: str) -> bool:
 
 
 def _misfit(
-    source: str, target: Mapping[str, Tensor], missing: list[str], unexpected: list[str]
+    source: str,
+    target: Mapping[str, Tensor],
+    missing: list[str],
+    unexpected: list[str],
+    network: str = "the network",
 ) -> WeightsError:
     parts = []
     if missing:
@@ -140,7 +162,7 @@ def _misfit(
     hint = "is this the network, with the tasks and arguments, that the weights were trained with?"
     if any(".parametrizations." in name for name in unexpected):
         hint = "the file's layers are still expanded: contract first (cm.contracted_state_dict)"
-    return WeightsError(f"{source} does not fit the network: {'; '.join(parts)}", hint=hint)
+    return WeightsError(f"{source} does not fit {network}: {'; '.join(parts)}", hint=hint)
 
 
 def _some(names: list[str], others: list[str]) -> str:

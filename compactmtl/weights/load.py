@@ -3,24 +3,17 @@
 import pickle
 import re
 import warnings
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias, TypeGuard
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from compactmtl.errors import (
-    CompactMTLError,
-    CorruptFileError,
-    MissingFileError,
-    UnsafeFileError,
-    WeightsError,
-)
+from compactmtl.errors import CorruptFileError, UnsafeFileError, WeightsError
 from compactmtl.parts import nearest
+from compactmtl.weights.archive import PICKLE, ZIP, check_archive, first_line, read_head
 
 CONTAINERS = (
     "state_dict",
@@ -35,6 +28,7 @@ CONTAINERS = (
 """Keys under which training scripts store the weights, in order of preference."""
 AVERAGES = ("ema", "model_ema", "params_ema", "ema_state_dict", "state_dict_ema")
 """Keys of averaged weights: taken when asked for, or when there is nothing else."""
+_COPY = "it may be truncated: compare its size with the original's, and copy it again"
 State: TypeAlias = dict[str, Tensor]
 
 
@@ -55,21 +49,13 @@ def load_weights(path: str | Path, *, container: str | None = None) -> tuple[Sta
         WeightsError: It holds no weights, or several and ``container`` does not choose.
     """
     path = Path(path)
-    if not path.is_file():
-        raise MissingFileError(f"no such file: `{path}`", hint="give a file of weights")
-    if _is_safetensors(path):
+    head = read_head(path)
+    if len(head) == 9 and head[8:] == b"{":  # a length of eight bytes, then a JSON object
         try:
             return load_file(path, device="cpu"), "safetensors"
-        except (SafetensorError, OSError) as error:
-            raise CorruptFileError(f"`{path}` is a damaged safetensors file: {error}") from error
+        except Exception as error:  # damaged bytes make the parser raise nearly anything
+            raise _damaged(path, "an intact safetensors file", error) from error
     return _find_state(load_torch(path), path, container)
-
-
-def _is_safetensors(path: Path) -> bool:
-    """Tell it by its head: a length of eight bytes, then a JSON object."""
-    with path.open("rb") as handle:
-        head = handle.read(9)
-    return len(head) == 9 and head[8:] == b"{"
 
 
 def load_torch(path: Path) -> object:
@@ -79,30 +65,27 @@ def load_torch(path: Path) -> object:
         CorruptFileError: Truncated, damaged, or another format.
         UnsafeFileError: It asks for code to be run; the hint converts it in three lines.
     """
+    head = read_head(path)
+    if head.startswith(ZIP):
+        _check_entries(path, check_archive(path))
+    elif not head.startswith(PICKLE):
+        raise CorruptFileError(
+            f"`{path}` is not a torch or safetensors file (starts with {head[:4]!r})", hint=_COPY
+        )
     try:
-        is_zip = zipfile.is_zipfile(path)
-        if is_zip:
-            _check_entries(path)
         with warnings.catch_warnings():  # a plain pickle is read or refused, either way plainly
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if wanted := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise _unsafe(path, f"`{wanted[1]}`") from error
-        with path.open("rb") as handle:
-            is_pickle = is_zip or handle.read(1) == pickle.PROTO
-        if is_pickle:
-            raise _unsafe(path, "pickled code") from error
-        raise _damaged(path, error) from error
-    except CompactMTLError:
-        raise
+        raise _unsafe(path, "pickled code") from error
     except Exception as error:  # damaged bytes make the parsers raise nearly anything
-        raise _damaged(path, error) from error
+        raise _damaged(path, "a readable torch or safetensors file", error) from error
 
 
-def _check_entries(path: Path) -> None:
-    with zipfile.ZipFile(path) as archive:
-        leaves = {name.partition("/")[2] for name in archive.namelist()}
+def _check_entries(path: Path, names: Sequence[str]) -> None:
+    leaves = {name.partition("/")[2] for name in names}
     if "constants.pkl" in leaves:
         raise _unsafe(path, "a TorchScript program")
     if "data.pkl" not in leaves:
@@ -112,11 +95,10 @@ def _check_entries(path: Path) -> None:
         )
 
 
-def _damaged(path: Path, error: Exception) -> CorruptFileError:
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+def _damaged(path: Path, expected: str, error: Exception) -> CorruptFileError:
     return CorruptFileError(
-        f"`{path}` is not a readable torch or safetensors file: {reason}",
-        hint="it may be truncated: compare its size with the original's and copy it again",
+        f"`{path}` is not {expected}: {first_line(error)}",
+        hint=_COPY,
     )
 
 
@@ -181,6 +163,8 @@ def _find_state(document: object, path: Path, container: str | None) -> tuple[St
 def _containers(document: Mapping[str, object], depth: int = 2) -> Iterator[tuple[str, State]]:
     """Yield every dict of tensors below ``document`` with its dotted place."""
     for key, value in document.items():
+        if str(key).startswith("optim"):
+            continue  # tensors of an optimiser are no weights
         if _is_state(value):
             yield str(key), dict(value)
         elif isinstance(value, Mapping) and depth > 0:

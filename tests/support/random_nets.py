@@ -24,9 +24,13 @@ class RandomNet(nn.Module):
         self.shapes: list[tuple[int, int]] = [(3, SIZE)]  # channels, side
         self._conv(0, self.rng.choice([4, 6]))
         while len(self.steps) < num_steps:
-            getattr(self, self.rng.choice(STEPS))()
+            getattr(self, self.rng.choice(self.kinds()))()
         self.outputs = sorted({len(self.shapes) - 1, self.rng.randrange(1, len(self.shapes))})
         del self.rng
+
+    def kinds(self) -> list[str]:
+        """Return the steps to draw from."""
+        return STEPS
 
     # Steps; each appends one value.
 
@@ -181,9 +185,13 @@ class RandomNet(nn.Module):
             elif kind == "add_":
                 y = torch.relu(x).add_(values[sources[1]])
             else:
-                y = getattr(torch, kind)(x, values[sources[1]])
+                y = self.other_step(kind, [values[i] for i in sources], layer)
             values.append(y)
         return {f"out{i}": values[i] for i in self.outputs}
+
+    def other_step(self, kind: str, operands: list[Tensor], layer: nn.Module) -> Tensor:
+        """Run a step by its name in torch; subclasses add steps of their own here."""
+        return getattr(torch, kind)(*operands)
 
 
 STEPS = [

@@ -114,7 +114,7 @@ def test_weights_that_do_not_fit_are_named(saved: Path):
 
 
 def test_missing_and_folder(tmp_path: Path, saved: Path):
-    with pytest.raises(MissingFileError, match="no such checkpoint"):
+    with pytest.raises(MissingFileError, match="no such file"):
         load_checkpoint(tmp_path / "none.pt")
     with pytest.raises(MissingFileError, match="is a folder") as caught:
         load_checkpoint(tmp_path)

@@ -3,7 +3,9 @@
 import errno
 import hashlib
 import os
+import signal
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from compactmtl.files import (
     make_folder,
     read_json,
     sha256,
+    uninterrupted,
     write_error,
     write_json,
     write_text,
@@ -140,6 +143,52 @@ def test_broken_json_is_corrupt(earlier, content):
     earlier.write_bytes(content)
     with pytest.raises(CorruptFileError, match=r"file\.json"):
         read_json(earlier)
+
+
+def test_a_folder_and_what_lies_below_a_file_cannot_be_read(earlier):
+    for read in (read_json, sha256):
+        with pytest.raises(MissingFileError, match="is a folder"):
+            read(earlier.parent)
+        with pytest.raises(MissingFileError, match="no such file"):
+            read(earlier / "below")
+
+
+def test_json_nested_beyond_any_use_is_corrupt(earlier):
+    earlier.write_text("[" * 100_000)
+    with pytest.raises(CorruptFileError):
+        read_json(earlier)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_waits_until_the_block_is_done(number):
+    done = []
+
+    def swap() -> None:
+        with uninterrupted():
+            signal.raise_signal(number)
+            done.append("first")
+            signal.raise_signal(number)
+            done.append("second")
+
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            swap()
+        assert done == ["first", "second"]
+        with pytest.raises(KeyboardInterrupt):  # the handler is back
+            signal.raise_signal(number)
+    finally:
+        signal.signal(number, before)
+
+
+def test_an_interrupt_elsewhere_than_in_the_main_thread_is_nobodys():
+    with ThreadPoolExecutor(1) as pool:
+
+        def quiet() -> int:
+            with uninterrupted():
+                return 3
+
+        assert pool.submit(quiet).result() == 3
 
 
 @pytest.mark.parametrize("read", [read_json, sha256])

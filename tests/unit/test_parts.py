@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compactmtl.errors import PartError
-from compactmtl.parts import find_part, import_part, is_foreign, nearest
+from compactmtl.parts import call_part, find_part, import_part, is_foreign, nearest
 
 REGISTRY = {"segnet": dict, "segnet_s": list, "deeplab": tuple}
 
@@ -73,8 +73,20 @@ def test_own_part_that_is_not_there(own_module, name, message):
 
 
 def test_bug_in_own_module_is_not_hidden(own_module):
-    with pytest.raises(RuntimeError, match="own bug"):
+    with pytest.raises(PartError, match=r"RuntimeError: own bug \(.*my_failing\.py:1\)") as caught:
         import_part("my_failing:build")
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_a_part_that_fails_is_named_with_the_place(own_module):
+    def fails() -> None:
+        raise KeyError("nothing")
+
+    with pytest.raises(PartError, match=r"`mine:fails` failed: KeyError: 'nothing' \(.*test_parts"):
+        call_part("mine:fails", fails)
+    with pytest.raises(KeyError):  # a part of ours that fails is a bug of ours
+        call_part("fails", fails)
+    assert call_part("mine:max", max, 1, 2) == 2
 
 
 @pytest.mark.parametrize("name", [":build", "my_parts:", "a b:c", "..x:y", "my_parts:build:x"])

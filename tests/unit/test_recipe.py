@@ -110,7 +110,7 @@ def test_a_setting_that_is_none_is_refused(setting: str):
 def test_missing_broken_and_unreadable_recipe_files_are_told_apart(tmp_path: Path):
     with pytest.raises(MissingFileError, match=r"no such recipe file: .*none\.toml"):
         load(str(tmp_path / "none.toml"))
-    with pytest.raises(MissingFileError, match="cannot read"):
+    with pytest.raises(MissingFileError, match="is a folder, expected a file"):
         recipes.read_toml(tmp_path)
     broken = tmp_path / "broken.toml"
     broken.write_text("name = [", encoding="utf-8")

@@ -41,7 +41,7 @@ class OnnxRuntimeRunner(Runner):
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised, and said once
         started = time.perf_counter_ns()
         try:
             session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

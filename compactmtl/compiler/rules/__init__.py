@@ -2,25 +2,48 @@
 
 from torch import fx
 
+from compactmtl.compiler.rules.along import AlongOthers
+from compactmtl.compiler.rules.axes import MoveAxes
 from compactmtl.compiler.rules.base import Facts, Rule
 from compactmtl.compiler.rules.batch_norm import BatchNorm
 from compactmtl.compiler.rules.binary import Binary
+from compactmtl.compiler.rules.blocks import Blocks
 from compactmtl.compiler.rules.cat import Cat
 from compactmtl.compiler.rules.conv import Conv
+from compactmtl.compiler.rules.depthwise import Depthwise
 from compactmtl.compiler.rules.elementwise import Elementwise
+from compactmtl.compiler.rules.grouped import Grouped
+from compactmtl.compiler.rules.norms import GroupNorm, InstanceNorm, LayerNorm
+from compactmtl.compiler.rules.operand import Broadcast, ChannelParameter
+from compactmtl.compiler.rules.pad import EdgePad, Pad
 from compactmtl.compiler.rules.pool import PoolOutput, Spatial, Unpool
-from compactmtl.compiler.rules.select import Select
+from compactmtl.compiler.rules.select import Select, Slice
+from compactmtl.compiler.rules.transposed import TransposedConv
 
 RULES: tuple[Rule, ...] = (
     Conv(),
+    Depthwise(),
+    Grouped(),
+    TransposedConv(),
+    InstanceNorm(),
     BatchNorm(),
+    GroupNorm(),
+    LayerNorm(),
+    ChannelParameter(),
+    Broadcast(),
     Elementwise(),
     Binary(),
     Cat(),
     Spatial(),
     PoolOutput(),
     Unpool(),
+    AlongOthers(),
+    MoveAxes(),
+    Blocks(),
+    Pad(),
+    EdgePad(),
     Select(),
+    Slice(),
 )
 """In order: the first rule that covers an op and does not refuse the node takes it."""
 
@@ -33,7 +56,16 @@ def find_rule(name: str, node: fx.Node, facts: Facts) -> tuple[Rule | None, str]
     if not candidates:
         return None, "no rule for this op"
     for rule in candidates:
-        why = rule.refuses(node, facts)
+        why = _other_axis(rule, node, facts) or rule.refuses(node, facts)
         if not why:
             return rule, ""
     return None, why
+
+
+def _other_axis(rule: Rule, node: fx.Node, facts: Facts) -> str:
+    """Return why the channel axis of an input does not suit a rule, or an empty string."""
+    wanted = rule.wants_axis(node)
+    axes = {facts.values[source].axis for source in node.all_input_nodes if source in facts.values}
+    if wanted is None or axes <= {wanted}:
+        return ""
+    return f"its input has its channels along another axis than {wanted}"

@@ -30,6 +30,7 @@ class Facts:
         constants: Per channel the value it has for every input, position and size (float64), or
             NaN where it varies.
         live: Per channel whether its content must be right.
+        readers: Per parameter or buffer the nodes that use it.
     """
 
     module: fx.GraphModule
@@ -38,12 +39,37 @@ class Facts:
     refusals: dict[fx.Node, str] = field(default_factory=dict)
     constants: dict[fx.Node, Tensor] = field(default_factory=dict)
     live: dict[fx.Node, Tensor] = field(default_factory=dict)
+    readers: dict[str, set[fx.Node]] = field(init=False)
+    _patterns: dict[str, Tensor] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.readers = {}
+        for node in self.module.graph.nodes:
+            if node.op == "get_attr":
+                self.readers.setdefault(str(node.target), set()).update(node.users)
 
     def tensor(self, argument: object) -> Tensor:
         """Return the parameter or buffer behind a ``get_attr`` argument."""
         assert isinstance(argument, fx.Node)
         assert argument.op == "get_attr"
         return attribute(self.module, str(argument.target)).detach()
+
+    def pattern(self, argument: object) -> Tensor:
+        """Return where a weight (rows, columns, ...) is not zero: bool (rows, columns).
+
+        Every pass asks for it several times, and weights do not change between passes.
+        """
+        assert isinstance(argument, fx.Node)
+        name = str(argument.target)
+        if name not in self._patterns:
+            weight = self.tensor(argument)
+            self._patterns[name] = (weight.reshape(*weight.shape[:2], -1) != 0).any(2)
+        return self._patterns[name]
+
+    def shared_tensor(self, node: fx.Node) -> str:
+        """Return a parameter or buffer of this node that other calls use too, or ""."""
+        names = (str(source.target) for source in node.all_input_nodes if source.op == "get_attr")
+        return next((name for name in names if self.readers[name] - {node}), "")
 
     def num_channels(self, node: fx.Node) -> int:
         """Return the captured channel count of a node."""
@@ -76,6 +102,15 @@ class Rule(ABC):
     def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
         """Return the input channels whose content the live output channels depend on."""
 
+    def wants_axis(self, node: fx.Node) -> int | None:
+        """Return the channel axis that its inputs must have; None: any one."""
+        return 1
+
+    def axis(self, node: fx.Node, facts: Facts) -> int:
+        """Return the channel axis of the output: by default that of the first input with one."""
+        inputs = (source for source in node.all_input_nodes if source in facts.values)
+        return next((facts.values[source].axis for source in inputs), 1)
+
     def couples(self, node: fx.Node) -> list[fx.Node]:
         """Return the inputs that share the output's channel numbering."""
         return []
@@ -83,6 +118,10 @@ class Rule(ABC):
     def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
         """Return the input channels that must be stored so that ``needed`` can be produced."""
         return self.reads(node, facts)
+
+    def pad_rows(self, node: fx.Node, needed: Tensor, facts: Facts) -> Tensor:
+        """Return the output channels a source computes where ``needed`` are: these, or more."""
+        return needed
 
     @abstractmethod
     def lower(self, node: fx.Node, lowering: Lowering) -> tuple[int, ...]:
@@ -104,12 +143,3 @@ def none_constant(num_channels: int) -> Tensor:
 def one_input(node: fx.Node, channels: Tensor) -> ChannelSets:
     """Return the channel sets of a rule with one input."""
     return {channelwise(node): channels}
-
-
-def shared_tensor(node: fx.Node) -> str:
-    """Return the name of a parameter or buffer of this node that other calls use too, or ""."""
-    names = {str(a.target) for a in node.all_input_nodes if a.op == "get_attr"}
-    for other in node.graph.nodes:
-        if other.op == "get_attr" and str(other.target) in names and set(other.users) - {node}:
-            return str(other.target)
-    return ""

@@ -1,4 +1,4 @@
-"""Batch normalisation with running statistics."""
+"""Batch and instance normalisation with running statistics."""
 
 import math
 from typing import TYPE_CHECKING
@@ -12,7 +12,6 @@ from compactmtl.compiler.rules.base import (
     Rule,
     channelwise,
     one_input,
-    shared_tensor,
 )
 
 if TYPE_CHECKING:
@@ -26,16 +25,17 @@ class BatchNorm(Rule):
     """``y[:, c] = (x[:, c] - mean[c]) * s[c] + bias[c]`` with ``s = weight / sqrt(var + eps)``.
 
     Rewrites: weight, bias and both statistics are cut to the stored channels.
-    Leaves alone: batch norm in train mode or without statistics, and shared weights.
+    Leaves alone: batch norm in train mode or without statistics, and shared weights. Instance norm
+    with running statistics, which is the same formula, is taken too.
     Algebra: ``s[c] = 0`` makes the channel the constant bias[c]; a constant stays constant.
     """
 
-    ops = frozenset({"batch_norm"})
+    ops = frozenset({"batch_norm", "instance_norm"})
 
     def refuses(self, node: fx.Node, facts: Facts) -> str:
-        """Refuse train mode, missing statistics and parameters that are no plain tensors."""
+        """Refuse statistics of the input, missing ones and parameters that are no plain tensors."""
         if node.args[5]:
-            return "it is batch norm in train mode"
+            return "it takes its statistics from the input"
         if node.args[3] is None or node.args[4] is None:
             return "it has no running statistics"
         for argument in node.args[1:5]:
@@ -43,7 +43,7 @@ class BatchNorm(Rule):
                 isinstance(argument, fx.Node) and argument.op == "get_attr"
             ):
                 return "a parameter of it is computed"
-        shared = shared_tensor(node)
+        shared = facts.shared_tensor(node)
         return f"`{shared}` is used by several calls" if shared else super().refuses(node, facts)
 
     def _scale(self, node: fx.Node, facts: Facts) -> Tensor:

@@ -29,10 +29,15 @@ class Binary(Rule):
         pair = node.args[:2]
         if not all(isinstance(a, fx.Node) and a in facts.values for a in pair):
             return "an operand has no known channel axis"
-        first, second = (a.meta["val"] for a in pair)  # type: ignore[union-attr]
-        if first.ndim != second.ndim or first.shape[1] != second.shape[1]:
+        first, second = (facts.values[a] for a in pair)  # type: ignore[index]
+        ranks = {a.meta["val"].ndim for a in pair}  # type: ignore[union-attr]
+        if len(ranks) > 1 or first.num_channels != second.num_channels:
             return "its operands do not have the same channels"
-        return ""
+        return "" if first.axis == second.axis else "its operands' channels lie along other axes"
+
+    def wants_axis(self, node: fx.Node) -> int | None:
+        """Take any axis."""
+        return None
 
     def constants(self, node: fx.Node, facts: Facts) -> Tensor:
         """Combine the constants."""

@@ -30,9 +30,14 @@ class Cat(Rule):
             return "its operands are not listed"
         if not all(isinstance(x, fx.Node) and x in facts.values for x in operands):
             return "an operand has no known channel axis"
-        if axis not in (1, 1 - node.meta["val"].ndim):
+        assert isinstance(axis, int)
+        if {facts.values[x].axis for x in self.couples_all(node)} != {axis % node.meta["val"].ndim}:
             return "it does not concatenate channels"
         return ""
+
+    def wants_axis(self, node: fx.Node) -> int | None:
+        """Take any axis."""
+        return None
 
     def _segments(self, node: fx.Node, facts: Facts) -> Iterator[tuple[fx.Node, slice]]:
         offset = 0

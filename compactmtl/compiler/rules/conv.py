@@ -6,13 +6,21 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, fx
 
+from compactmtl.compiler.precision import to_double
 from compactmtl.compiler.rules.base import (
     ChannelSets,
     Facts,
     Rule,
     channelwise,
     one_input,
-    shared_tensor,
+)
+from compactmtl.compiler.rules.weights import (
+    argument,
+    is_padded,
+    num_groups,
+    refuses_weights,
+    set_rows,
+    sum_of_taps,
 )
 
 if TYPE_CHECKING:
@@ -38,30 +46,29 @@ class Conv(Rule):
     ops = frozenset({"conv1d", "conv2d", "conv3d", "linear"})
     is_source = True
 
+    def wants_axis(self, node: fx.Node) -> int | None:
+        """Want axis 1; a linear layer the last one."""
+        source = node.args[0]
+        if not isinstance(source, fx.Node) or "conv" in str(node.target):
+            return 1
+        return int(source.meta["val"].ndim) - 1
+
     def refuses(self, node: fx.Node, facts: Facts) -> str:
         """Refuse groups, computed weights, weights with several readers, unusual ranks."""
-        weight = node.args[1]
-        if not (isinstance(weight, fx.Node) and weight.op == "get_attr"):
-            return "its weight is computed"
-        shared = shared_tensor(node)
-        if shared:
-            return f"`{shared}` is used by several calls"
-        bias = _argument(node, 2, None)
-        if bias is not None and not (isinstance(bias, fx.Node) and bias.op == "get_attr"):
-            return "its bias is computed"
-        if _argument(node, 6, 1) != 1:
-            return "it is a grouped convolution"
-        if isinstance(_argument(node, 4, 0), str):
-            return "its padding is given as a word"
-        source = node.args[0]
-        if isinstance(source, fx.Node) and source.meta["val"].ndim != facts.tensor(weight).ndim:
-            return "its input has another rank than its weight"
-        return super().refuses(node, facts)
+        why = refuses_weights(node, facts)
+        return why or ("it is a grouped convolution" if num_groups(node) != 1 else "")
 
     def _weight(self, node: fx.Node, facts: Facts) -> Tensor:
-        """Return the weight as (rows, columns, taps)."""
-        weight = facts.tensor(node.args[1])
-        return weight.reshape(*weight.shape[:2], -1)
+        """Return the weight as (rows, columns, ...)."""
+        return facts.tensor(node.args[1])
+
+    def _pattern(self, node: fx.Node, facts: Facts) -> Tensor:
+        """Return where a kernel of (rows, columns) is not zero."""
+        return facts.pattern(node.args[1])
+
+    def _has_border(self, node: fx.Node) -> bool:
+        """Tell whether some positions of the output do not see all taps of the kernel."""
+        return is_padded(node)
 
     def _constant_columns(self, node: fx.Node, facts: Facts) -> Tensor:
         """Return for each column the constant that comes in, 0 where it varies."""
@@ -69,37 +76,46 @@ class Conv(Rule):
 
     def constants(self, node: fx.Node, facts: Facts) -> Tensor:
         """A row is constant if it reads nothing that varies, not even a constant's border."""
-        weight = self._weight(node, facts)
         incoming = self._constant_columns(node, facts)
         varies = facts.constants[channelwise(node)].isnan()
-        if is_padded(node):
+        if self._has_border(node):
             varies = varies | (incoming != 0)
-        reads_varying = (weight[:, varies] != 0).flatten(1).any(1)
-        result = weight.double().sum(2)[:, ~varies] @ incoming[~varies]
-        bias = _argument(node, 2, None)
+        weight, pattern = self._weight(node, facts), self._pattern(node, facts)
+        reads_varying = (pattern & varies).any(1)
+        folded = ~varies & (incoming != 0)
+        result = torch.zeros(weight.shape[0], dtype=torch.float64)
+        if folded.any():
+            result = sum_of_taps(weight[:, folded].double()) @ incoming[folded]
+        bias = argument(node, 2, None)
         if bias is not None:
             result = result + facts.tensor(bias).double()
         return torch.where(reads_varying, torch.full_like(result, math.nan), result)
 
     def carrier(self, node: fx.Node, facts: Facts) -> int | None:
         """Return the constant input channel that stands for all constant ones, if one is needed."""
-        if not is_padded(node):
-            return None
         incoming = self._constant_columns(node, facts)
-        rows = self._rows(node, facts)
-        read = (self._weight(node, facts)[rows] != 0).any(2).any(0)
+        if not self._has_border(node) or not incoming.any():
+            return None
+        read = self._used(node, facts)
         candidates = torch.where(read, incoming.abs(), torch.zeros_like(incoming))
-        return int(candidates.argmax()) if candidates.numel() and candidates.max() > 0 else None
+        return int(candidates.argmax()) if candidates.max() > 0 else None
+
+    def carriers(self, node: fx.Node, facts: Facts) -> list[int]:
+        """Return the carrier as a list: it, or nothing."""
+        carrier = self.carrier(node, facts)
+        return [] if carrier is None else [carrier]
 
     def _rows(self, node: fx.Node, facts: Facts) -> Tensor:
         """Return the rows that have to be computed: live, and not a constant that fits the bias."""
         return facts.live[node] & facts.constants[node].isnan()
 
+    def _used(self, node: fx.Node, facts: Facts) -> Tensor:
+        """Return the columns in which a computed row is not zero."""
+        return self._pattern(node, facts)[self._rows(node, facts)].any(0)
+
     def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
         """Read the columns that the computed rows use, constants only through the carrier."""
-        rows = self._rows(node, facts)
-        used = (self._weight(node, facts)[rows] != 0).any(2).any(0)
-        read = used & facts.constants[channelwise(node)].isnan()
+        read = self._used(node, facts) & facts.constants[channelwise(node)].isnan()
         carrier = self.carrier(node, facts)
         if carrier is not None:
             read[carrier] = True
@@ -117,50 +133,39 @@ class Conv(Rule):
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
         """Cut rows and columns, fold constants, gather if it pays."""
         facts, source = lowering.facts, lowering.original(channelwise(node))
-        old = lowering.original(node)
-        weight, bias = lowering.tensor(node.args[1]).clone(), _argument(node, 2, None)
-        bias_value = None if bias is None else lowering.tensor(bias).clone()
+        old, bias = lowering.original(node), argument(node, 2, None)
+        layout = lowering.rows(old)
+        kept = torch.tensor(layout, dtype=torch.int64)
+        weight = to_double(self._weight(old, facts)[kept])
+        bias_value = None if bias is None else lowering.tensor(bias)[kept]
+        rows, live = self._rows(old, facts)[kept], facts.live[old][kept]
         incoming = self._constant_columns(old, facts).to(weight.dtype)
-        constant = incoming != 0
-        rows, live = self._rows(old, facts), facts.live[old]
-        carrier = self.carrier(old, facts)
+        constant, carrier = incoming != 0, self.carrier(old, facts)
         if constant.any():
             folded = weight[:, constant]
+            weight[:, constant] = 0
             if carrier is not None:
                 scale = (incoming[constant] / incoming[carrier]).reshape(
                     -1, *[1] * (weight.ndim - 2)
                 )
-                merged = (folded * scale).sum(1)
-                weight[:, constant] = 0
-                weight[:, carrier] = merged
+                weight[:, carrier] = (folded * scale).sum(1)
             else:
-                shift = folded.reshape(*folded.shape[:2], -1).sum(2) @ incoming[constant]
-                bias_value = shift if bias_value is None else bias_value + shift
-                weight[:, constant] = 0
-        weight[~rows] = 0
-        if bias_value is None and (live & ~rows).any():
-            bias_value = torch.zeros(weight.shape[0], dtype=weight.dtype)
-        if bias_value is not None:
-            outgoing = facts.constants[old].to(weight.dtype)
-            bias_value = torch.where(live & ~rows, outgoing, bias_value)
-            bias_value[~live] = 0
-        layout = lowering.rows(old)
+                shift = sum_of_taps(folded) @ incoming[constant]
+                if shift.any():
+                    bias_value = shift if bias_value is None else bias_value + shift
+        weight, bias_value = set_rows(
+            weight, bias_value, computed=rows, live=live, constants=facts.constants[old][kept]
+        )
+        # What is not read may be stored all the same, with any content: a constant 0 is not 0 then.
+        weight[:, ~self.reads(old, facts)[source]] = 0
         read = self.needs(old, lowering.need(old), facts)[source]
-        columns = lowering.read(node, read, weight=weight[list(layout)])
-        lowering.replace_tensor(node, 1, weight[list(layout)][:, list(columns)])
-        if bias_value is not None:
-            if bias is None:
-                lowering.add_bias(node, bias_value[list(layout)])
-            else:
-                lowering.replace_tensor(node, 2, bias_value[list(layout)])
+        columns = lowering.read(node, read, rows=weight.shape[0], taps=math.prod(weight.shape[2:]))
+        if len(columns) < weight.shape[1]:
+            weight = weight[:, torch.tensor(columns, dtype=torch.int64)]
+        lowering.replace_tensor(node, 1, self._stored(weight))
+        lowering.set_bias(node, bias_value)
         return layout
 
-
-def _argument(node: fx.Node, position: int, default: object) -> object:
-    return node.args[position] if len(node.args) > position else default
-
-
-def is_padded(node: fx.Node) -> bool:
-    """Tell whether a convolution pads with zeros."""
-    padding = _argument(node, 4, 0) if "conv" in str(node.target) else 0
-    return any(padding) if isinstance(padding, (list, tuple)) else bool(padding)
+    def _stored(self, weight: Tensor) -> Tensor:
+        """Return (rows, columns, ...) in the order of the op's weight."""
+        return weight

@@ -26,7 +26,8 @@ class Elementwise(Rule):
     ops = COPIES | frozenset({
         "relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "sigmoid",
         "tanh", "hardtanh", "hardswish", "hardsigmoid", "softplus", "clamp", "clamp_min",
-        "clamp_max", "neg", "abs", "add", "sub", "mul", "div", "square",
+        "clamp_max", "neg", "abs", "add", "sub", "rsub", "mul", "div", "square", "erf", "sin",
+        "cos", "threshold", "log_sigmoid", "softshrink", "hardshrink",
     })  # fmt: skip
 
     def refuses(self, node: fx.Node, facts: Facts) -> str:
@@ -38,6 +39,10 @@ class Elementwise(Rule):
         if _name(node) == "dropout" and node.args[2]:
             return "it is dropout in train mode"
         return super().refuses(node, facts)
+
+    def wants_axis(self, node: fx.Node) -> int | None:
+        """Take any axis."""
+        return None
 
     def constants(self, node: fx.Node, facts: Facts) -> Tensor:
         """Run the op on the vector of constants."""

@@ -23,40 +23,35 @@ class Spatial(Rule):
     """``y[:, c] = f(x[:, c])``, f over positions with weights that sum to 1, or a maximum.
 
     Rewrites: nothing; the op runs on the stored channels.
-    Leaves alone: a mean or flatten that touches the channel or batch axis, or mixes positions
-    into channels.
+    Leaves alone: inputs that are no batch of signals, images or volumes.
     Algebra: such an f maps a constant image to the same constant. Average pooling that counts zero
     padding does not: there only 0 stays constant.
     """
 
     ops = frozenset({
-        "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d",
-        "max_pool2d_with_indices", "upsample_bilinear2d", "upsample_nearest2d", "mean", "flatten",
+        "max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices",
+        "avg_pool1d", "avg_pool2d", "avg_pool3d",
+        "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
+        "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+        "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
+        "_upsample_nearest_exact1d", "_upsample_nearest_exact2d",
+        "upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "upsample_bicubic2d",
+        "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa",
     })  # fmt: skip
 
     def refuses(self, node: fx.Node, facts: Facts) -> str:
-        """Refuse reductions over other axes than space, and flattening of real images."""
+        """Refuse inputs without a batch axis."""
         why = super().refuses(node, facts)
         if why:
             return why
-        source = node.args[0].meta["val"]  # type: ignore[union-attr]
-        name = node.target.overloadpacket.__name__  # type: ignore[union-attr]
-        if name == "mean":
-            axes = node.args[1] if len(node.args) > 1 else None
-            if not isinstance(axes, (list, tuple)) or {a % source.ndim for a in axes} & {0, 1}:
-                return "it averages over batch or channels"
-        elif name == "flatten":
-            start = node.args[1] if len(node.args) > 1 else 0
-            if start != 1 or any(size != 1 for size in source.shape[2:]):
-                return "it flattens positions into channels"
-        elif source.ndim != 4:
-            return "its input is not a batch of images"
-        return ""
+        num_axes = next(int(c) for c in _name(node) if c.isdigit())
+        source = channelwise(node).meta["val"]
+        return "" if source.ndim == 2 + num_axes else "its input is not a batch of images"
 
     def constants(self, node: fx.Node, facts: Facts) -> Tensor:
         """Keep constants; where zero padding is averaged in, keep 0 only."""
         before = facts.constants[channelwise(node)]
-        if node.target.overloadpacket.__name__ == "avg_pool2d" and not _plain_average(node):  # type: ignore[union-attr]
+        if _name(node).startswith("avg_pool") and not _plain_average(node):
             return torch.where(before == 0, before, torch.full_like(before, math.nan))
         return before
 
@@ -75,6 +70,10 @@ class Spatial(Rule):
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
         """Keep the input's layout."""
         return lowering.layout(channelwise(node))
+
+
+def _name(node: fx.Node) -> str:
+    return node.target.overloadpacket.__name__  # type: ignore[union-attr, no-any-return]
 
 
 def _plain_average(node: fx.Node) -> bool:

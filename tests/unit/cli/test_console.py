@@ -100,3 +100,22 @@ def test_progress_on_a_terminal_nests_and_ends_on_error(console, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         work()
     assert console._progress is None
+
+
+def test_steps_are_named_as_they_start_and_counted_against_what_is_left(
+    console, capfd, monkeypatch
+):
+    monkeypatch.setattr(module, "PLAIN_INTERVAL_S", 0.0)
+    with console.steps("compress") as step:
+        step("load", 2)
+        step("capture", 3)
+        step("verify", 2)
+        step("write", 1)
+    lines = [line.split(", ") for line in capfd.readouterr().err.splitlines()]
+    assert [(line[0], line[-1]) for line in lines] == [
+        ("compress 0/2", "load"),
+        ("compress 1/4", "capture"),
+        ("compress 2/4", "verify"),
+        ("compress 3/4", "write"),
+    ]
+    assert lines[2][1].endswith(" left")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from compactmtl.compact import load
 from compactmtl.compiler import compress
-from compactmtl.compiler.cost import LatencyCost, MacsCost, NoGatherCost, cost_model
+from compactmtl.compiler.cost import LatencyCost, MacsCost, NoGatherCost, ParamsCost, cost_model
 from compactmtl.errors import CaptureError, NonFiniteError, UsageError
 from compactmtl.overparam import expand
 
@@ -82,14 +82,83 @@ def test_an_expanded_network_is_contracted_and_stays_expanded_itself(segnet) -> 
 def test_without_pruning_it_says_what_could_go(segnet) -> None:
     compact = compress(segnet, IMAGE, prune_zero_channels=False)
     assert compact.report.before == compact.report.after
-    assert "could be removed; add --prune-zero-channels" in compact.report.notes[0]
+    pruned = compress(segnet, IMAGE).report
+    assert pruned.notes == []
+    assert (
+        f"channels could be removed: MACs {pruned.before.macs:,} -> {pruned.after.macs:,}"
+        in (compact.report.notes[0])
+    )
+    assert compact.report.notes[0].endswith("add --prune-zero-channels to do it")
+    assert compact.report.group_norms == []
 
 
-def test_where_nothing_is_zero_it_says_so_with_the_smallest_norm(compile_static) -> None:
+@pytest.mark.parametrize("prune", [True, False])
+def test_where_nothing_is_zero_it_says_so_with_the_norms_and_the_cause(
+    compile_static, prune
+) -> None:
     torch.manual_seed(0)
-    compact = compile_static(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1)))
-    assert compact.report.notes[0].startswith("nothing can be removed: no input group is exactly")
-    assert compact.report.before.num_params == compact.report.after.num_params
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1))
+
+    def report(**options):
+        return compile_static(net, prune_zero_channels=prune, **options).report
+
+    found = report()
+    assert found.notes[0] == "nothing can be removed: none of 7 input groups is exactly zero"
+    assert found.notes[1] == "likely cause: it was trained without group sparsity"
+    assert "cm.ProximalAdamW(" in found.notes[2]
+    assert found.before.num_params == found.after.num_params
+    norms = torch.linalg.vector_norm(net[2].weight.flatten(2), dim=(0, 2))
+    assert found.group_norms[1] == {
+        "layer": "2", "num_groups": 4, "min": pytest.approx(norms.min().item()),
+        "median": pytest.approx(norms.median().item()),
+    }  # fmt: skip
+    trained = report(recipe={"sparsity": {"lam": 0.5}}).notes
+    assert "(lam 0.5) was too weak" in trained[1]
+    assert "--init RUN/ckpt.pt --set sparsity.target=0.5" in trained[2]
+    with torch.no_grad():
+        net[2].weight[:, 1] *= 1e-6
+    assert "1 groups are nearly zero, none exactly" in report().notes[1]
+
+
+def test_where_another_reader_keeps_every_zero_group_it_says_so(compile_static) -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = (nn.Conv2d(i, 4, 1) for i in (3, 4, 4))
+
+        def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+            x = self.a(image).relu()
+            return self.b(x), self.c(x)
+
+    torch.manual_seed(0)
+    net = Shared()
+    with torch.no_grad():
+        net.b.weight[:, 2] = 0
+    kept = compile_static(net).report
+    assert kept.notes[0].startswith("nothing can be removed: 1 of 11 input groups are zero, but")
+    assert "--objective macs" in kept.notes[1]
+    assert compile_static(net, objective="macs").report.notes == []
+
+
+def test_every_step_is_announced_and_counted_down(segnet) -> None:
+    steps: list[tuple[str, int]] = []
+    images = torch.rand(8, 1, 3, 16, 16)
+    compress(segnet, IMAGE, images=images, progress=lambda *step: steps.append(step))
+    names = ["capture", "analyse", "lower"]
+    names += [f"verify, input {i} of 10" for i in range(1, 11)]
+    assert [name for name, _ in steps] == [*names, "count"]
+    assert [left for _, left in steps] == list(range(14, 0, -1))
+
+
+def test_images_that_do_not_fit_are_refused(segnet) -> None:
+    with pytest.raises(
+        UsageError, match=r"shape \(1, 3, 8, 8\), input `image` takes \(2, 3, 16, 16\)"
+    ):
+        compress(segnet, IMAGE, images=[torch.rand(1, 3, 8, 8)], dynamic=False)
+    with pytest.raises(UsageError, match="has 2 tensors, the network takes 1"):
+        compress(segnet, IMAGE, images=[(IMAGE, IMAGE)])
+    single = compress(segnet, IMAGE, images=[IMAGE[:1]], dynamic=False)  # repeated to the batch
+    assert single.report.verification["num_inputs"] == 2
 
 
 def test_networks_with_two_inputs_and_plain_outputs_compile(compile_static) -> None:
@@ -137,6 +206,8 @@ def test_inputs_that_do_not_fit_are_a_capture_error_with_their_shape(segnet) -> 
 def test_the_number_of_names_is_checked(segnet) -> None:
     with pytest.raises(UsageError, match=r"1 output names given \(seg\), the network has 2"):
         compress(segnet, IMAGE, output_names=["seg"])
+    with pytest.raises(UsageError, match="task `normals` is not one of the outputs"):
+        compress(segnet, IMAGE, tasks={"normals": {}})
 
 
 def test_objectives_are_listed() -> None:
@@ -144,7 +215,9 @@ def test_objectives_are_listed() -> None:
         cost_model("speed")
     assert cost_model("latency") == LatencyCost()
     assert cost_model("macs") == MacsCost()
+    assert cost_model("params") == ParamsCost()
     assert cost_model("macs", gather=False) == NoGatherCost()
+    assert cost_model(LatencyCost(), gather=False) == NoGatherCost()
 
 
 def test_any_cost_model_gives_exact_outputs(segnet) -> None:

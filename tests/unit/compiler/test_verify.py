@@ -113,6 +113,23 @@ def test_flips_at_near_ties_are_counted_and_allowed() -> None:
     assert report.flips > 0
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nan_in_the_compact_graph_is_no_small_error(quartet, value: float) -> None:
+    assert relative_error(torch.tensor([value, 1.0]), torch.ones(2), "y") == float("inf")
+    with torch.no_grad():
+        quartet.compact.get_parameter("heads.seg.weight").fill_(value)
+    with pytest.raises(VerificationError, match="float32 relative error inf"):
+        verify(quartet, IMAGES, NAMES, POOLS)
+
+
+def test_an_overflow_in_float32_alone_is_reported_with_its_place(quartet) -> None:
+    with torch.no_grad():
+        quartet.original.get_parameter("heads.seg.weight").fill_(3e38)
+        quartet.original.get_parameter("heads.seg.bias").fill_(3.4e38)
+    with pytest.raises(NonFiniteError, match=r"`seg`.*float32.*first is `conv2d` of `heads\.seg`"):
+        verify(quartet, IMAGES, NAMES, POOLS)
+
+
 def test_nan_outputs_of_the_original_are_reported(quartet) -> None:
     image = torch.full((2, 3, 16, 16), float("inf"))
     with pytest.raises(NonFiniteError, match="output `seg`"):

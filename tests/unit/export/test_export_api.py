@@ -10,7 +10,7 @@ from torch import nn
 
 from compactmtl.cli.app import run
 from compactmtl.compiler import compress
-from compactmtl.errors import CorruptFileError, MissingFileError, UsageError
+from compactmtl.errors import CorruptFileError, MissingFileError, UnsafeFileError, UsageError
 from compactmtl.export import TARGETS, export, find_target
 from compactmtl.export.base import Exporter
 from compactmtl.export.stored import read_inputs
@@ -127,8 +127,8 @@ def test_inputs_that_are_no_arrays(tmp_path):
         with pytest.raises(CorruptFileError):
             read_inputs(path)
     np.savez(path, source="only")
-    with pytest.raises(CorruptFileError, match="holds no input"):
+    with pytest.raises(CorruptFileError, match="holds no sample"):
         read_inputs(path)
     np.savez(path, image=np.array([object()]))
-    with pytest.raises(CorruptFileError):  # would need unpickling
+    with pytest.raises(UnsafeFileError, match="pickled"):
         read_inputs(path)

@@ -195,6 +195,25 @@ def test_damaged_file_never_raises_anything_else(tmp_path_factory, zipped, data)
         assert load_weights(path)[0]
 
 
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_a_flipped_bit_never_loads_as_another_weight(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("flip") / "w.pt"
+    state = network().state_dict()
+    torch.save(state, path)
+    content = bytearray(path.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    with contextlib.suppress(CorruptFileError, UnsafeFileError):
+        assert same(load_weights(path)[0], state)
+
+
+def test_the_state_of_an_optimiser_is_no_set_of_weights(tmp_path):
+    state = network().state_dict()
+    torch.save({"net_a": state, "optimizer": {"main": {"moments": state}}}, tmp_path / "w.pt")
+    assert load_weights(tmp_path / "w.pt")[1] == "container `net_a`"
+
+
 @pytest.mark.parametrize("content", [b"", b"hello, I am a text file", bytes(64)])
 def test_other_content_is_corrupt(tmp_path, content):
     (tmp_path / "w.pt").write_bytes(content)

@@ -1,0 +1,198 @@
+"""Grouped convolution, also with several filters per channel: every group keeps equal numbers."""
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, fx
+
+from compactmtl.compiler.precision import to_double
+from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule, channelwise, one_input
+from compactmtl.compiler.rules.weights import (
+    argument,
+    by_group,
+    is_padded,
+    num_groups,
+    refuses_weights,
+    set_rows,
+    sum_of_taps,
+)
+
+if TYPE_CHECKING:
+    from compactmtl.compiler.lower import Lowering
+
+
+class Grouped(Rule):
+    """``y[:, g, r] = sum_c W[g, r, c] * x[:, g, c] + b[g, r]``, * a convolution (1d, 2d, 3d).
+
+    Rewrites:
+        1. A group without a needed row goes with its columns.
+        2. The groups that stay keep as many rows as the one with most needed rows, and as many
+           columns as the one with most columns that are read: the others are filled up with rows
+           and columns of their own of weight zero. G groups of C columns and R rows are left.
+        3. The input comes in exactly that layout, through a select where it stores another.
+        4. Constants as in ``Conv``: into the bias, or with zero padding onto one carrier per group.
+
+    Leaves alone: what ``Conv`` leaves alone.
+    Algebra: that of ``Conv`` within each group.
+    """
+
+    ops = frozenset({"conv1d", "conv2d", "conv3d"})
+    is_source = True
+
+    def refuses(self, node: fx.Node, facts: Facts) -> str:
+        """Refuse computed or shared weights, and a single group."""
+        why = refuses_weights(node, facts)
+        return why or ("it has one group" if num_groups(node) == 1 else "")
+
+    # All of the following are by group: rows (G, R), columns (G, C), kernels (G, R, C).
+
+    def _incoming(self, node: fx.Node, facts: Facts) -> Tensor:
+        return facts.constants[channelwise(node)].reshape(num_groups(node), -1)
+
+    def _pattern(self, node: fx.Node, facts: Facts) -> Tensor:
+        return by_group(node, facts.pattern(node.args[1]))
+
+    def _rows(self, node: fx.Node, facts: Facts) -> Tensor:
+        """Return the rows that have to be computed: live, and not a constant that fits the bias."""
+        rows = facts.live[node] & facts.constants[node].isnan()
+        return rows.reshape(num_groups(node), -1)
+
+    def _used(self, node: fx.Node, facts: Facts) -> Tensor:
+        """Return the columns in which a computed row is not zero."""
+        return (self._pattern(node, facts) & self._rows(node, facts)[:, :, None]).any(1)
+
+    def _carriers(self, node: fx.Node, facts: Facts) -> Tensor:
+        """Return the columns that stand for all constant ones of their group; none unpadded."""
+        used = self._used(node, facts)
+        incoming = self._incoming(node, facts).nan_to_num(0.0)
+        if not is_padded(node):
+            return torch.zeros_like(used)
+        candidates = torch.where(used, incoming.abs(), torch.zeros_like(incoming))
+        largest, column = candidates.max(1, keepdim=True)
+        return torch.zeros_like(used).scatter_(1, column, largest > 0)
+
+    def carriers(self, node: fx.Node, facts: Facts) -> list[int]:
+        """Return the constant input channels that stand for all constant ones, one per group."""
+        carriers: list[int] = self._carriers(node, facts).flatten().nonzero().flatten().tolist()
+        return carriers
+
+    def constants(self, node: fx.Node, facts: Facts) -> Tensor:
+        """A row is constant if it reads nothing that varies, not even a constant's border."""
+        incoming, pattern = self._incoming(node, facts), self._pattern(node, facts)
+        varies = incoming.isnan()
+        if is_padded(node):
+            varies = varies | (incoming != 0)
+        taps = sum_of_taps(facts.tensor(node.args[1]).double()).reshape(pattern.shape)
+        folded = torch.where(varies, torch.zeros_like(incoming), incoming)
+        result: Tensor = torch.einsum("grc,gc->gr", taps, folded).flatten()
+        bias = argument(node, 2, None)
+        if bias is not None:
+            result = result + facts.tensor(bias).double()
+        reads_varying = (pattern & varies[:, None]).any(2).flatten()
+        return torch.where(reads_varying, torch.full_like(result, math.nan), result)
+
+    def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
+        """Read the columns that the computed rows use, constants only through carriers."""
+        read = self._used(node, facts) & self._incoming(node, facts).isnan()
+        return one_input(node, (read | self._carriers(node, facts)).flatten())
+
+    def pad_rows(self, node: fx.Node, needed: Tensor, facts: Facts) -> Tensor:
+        """Fill every group with a needed row up to the same number of rows."""
+        rows = needed.reshape(num_groups(node), -1)
+        return _fill(rows, rows.any(1), facts.live[node].reshape(rows.shape)).flatten()
+
+    def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
+        """Need what is read, filled up to the same number of columns, one at least."""
+        read = self.reads(node, facts)[channelwise(node)].reshape(num_groups(node), -1)
+        alive = needed.reshape(num_groups(node), -1).any(1)
+        live = facts.live[channelwise(node)].reshape(read.shape)
+        return one_input(node, _fill(read & alive[:, None], alive, live).flatten())
+
+    def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
+        """Cut rows, columns and groups, fold constants, bring the input to the layout."""
+        facts, old = lowering.facts, lowering.original(node)
+        groups = num_groups(old)
+        layout = lowering.rows(old)
+        kept = torch.tensor(layout, dtype=torch.int64)
+        per_group = facts.num_channels(old) // groups
+        alive = torch.tensor(sorted({channel // per_group for channel in layout}))
+        shape = (len(alive), len(layout) // len(alive))  # groups, rows per group
+        weight = to_double(facts.tensor(old.args[1])[kept])
+        bias = argument(old, 2, None)
+        bias_value = None if bias is None else lowering.tensor(bias)[kept]
+        weight = weight.reshape(*shape, *weight.shape[1:])
+        incoming = self._incoming(old, facts)[alive].nan_to_num(0.0)
+        weight, shift = _fold(weight, incoming, self._carriers(old, facts)[alive])
+        # What is not read may be stored all the same, with any content: a constant 0 is not 0 then.
+        read = self.reads(old, facts)[channelwise(old)].reshape(groups, 1, -1)[alive]
+        weight *= read.reshape(*read.shape, *[1] * (weight.ndim - 3))
+        if shift.any():
+            bias_value = shift if bias_value is None else bias_value + shift
+        weight, bias_value = set_rows(
+            weight.flatten(0, 1),
+            bias_value,
+            computed=self._rows(old, facts).flatten()[kept],
+            live=facts.live[old][kept],
+            constants=facts.constants[old][kept],
+        )
+        columns = self._columns(node, lowering, alive, rows=shape[1])
+        weight = weight.reshape(*shape, *weight.shape[1:])
+        weight = torch.stack([w[:, c] for w, c in zip(weight, columns, strict=True)])
+        lowering.replace_tensor(node, 1, weight.flatten(0, 1))
+        lowering.set_bias(node, bias_value)
+        node.update_arg(6, len(alive))
+        return layout
+
+    def _columns(self, node: fx.Node, lowering: "Lowering", alive: Tensor, *, rows: int) -> Tensor:
+        """Let ``node`` read what it needs, or all that is stored; return that as (G, C)."""
+        old, source = lowering.original(node), channelwise(node)
+        per_group = lowering.facts.num_channels(lowering.original(source)) // num_groups(old)
+        owners = [channel // per_group for channel in lowering.layout(source)]
+        sizes = set(Counter(owners).values())
+        fits = (
+            owners == sorted(owners) and sorted(set(owners)) == alive.tolist() and len(sizes) == 1
+        )
+        wanted = self.needs(old, lowering.need(old), lowering.facts)[channelwise(old)]
+        taps = math.prod(lowering.facts.tensor(old.args[1]).shape[2:])
+        if fits:
+            read = torch.tensor(lowering.read(node, wanted, rows=rows, taps=taps))
+        else:
+            read = wanted.nonzero().flatten()
+            lowering.gather(node, tuple(read.tolist()))
+        return (read % per_group).reshape(len(alive), -1)
+
+
+def _fill(chosen: Tensor, groups: Tensor, preferred: Tensor) -> Tensor:
+    """Add to each of ``groups`` (G,) until all have as many chosen (G, N) as the largest, or one.
+
+    Those that are ``preferred`` (G, N) come first, then those of low number.
+    """
+    size = max(1, int(chosen.sum(1).max()))
+    rank = chosen.int() * 2 + preferred.int()
+    first = rank.argsort(dim=1, descending=True, stable=True)[:, :size]
+    filled = torch.zeros_like(chosen).scatter_(1, first, True)
+    return filled & groups[:, None]
+
+
+def _fold(weight: Tensor, incoming: Tensor, carriers: Tensor) -> tuple[Tensor, Tensor]:
+    """Take the constant columns out of a weight (G, R, C, ...).
+
+    Args:
+        weight: Changed in place.
+        incoming: (G, C) constants, 0 where a column varies.
+        carriers: (G, C) columns that take the others of their group; in a group without one they
+            go into the bias.
+
+    Returns:
+        The weight, and what is to be added to the bias (G * R,).
+    """
+    columns = incoming.reshape(len(incoming), 1, -1, *[1] * (weight.ndim - 3))
+    image = (weight * columns).sum(2)  # (G, R, ...): what the constants do together
+    weight *= columns == 0
+    shift = image.reshape(*image.shape[:2], -1).sum(2)
+    for group, column in carriers.nonzero().tolist():
+        weight[group, :, column] = image[group] / incoming[group, column]
+    shift[carriers.any(1)] = 0
+    return weight, shift.flatten()
