@@ -196,8 +196,8 @@ class RandomNet(nn.Module):
 
 STEPS = [
     "conv", "conv", "conv", "batch_norm", "batch_norm", "activation", "activation", "arithmetic",
-    "residual", "residual", "branch", "gate", "cat", "pool", "unpool", "resize", "shared", "unknown",
-    "linear",
+    "residual", "residual", "branch", "gate", "cat", "pool", "unpool", "resize", "shared",
+    "unknown", "linear",
 ]  # fmt: skip
 
 
