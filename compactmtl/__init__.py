@@ -14,7 +14,7 @@ _HOMES = {
     "Recipe": "compactmtl.recipe",
     "Task": "compactmtl.multitask",
     "bench": "compactmtl.bench",
-    "census": "compactmtl.sparsity",
+    "census": "compactmtl.compiler",
     "compress": "compactmtl.compiler",
     "contract": "compactmtl.overparam",
     "contracted_state_dict": "compactmtl.overparam",
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from compactmtl.bench import bench as bench
     from compactmtl.compact import CompactModel as CompactModel
     from compactmtl.compact import load as load
+    from compactmtl.compiler import census as census
     from compactmtl.compiler import compress as compress
     from compactmtl.export import export as export
     from compactmtl.multitask import Task as Task
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from compactmtl.recipe import Recipe as Recipe
     from compactmtl.report import report as report
     from compactmtl.sparsity import ProximalAdamW as ProximalAdamW
-    from compactmtl.sparsity import census as census
     from compactmtl.sparsity import groups as groups
     from compactmtl.training import fit as fit
 

@@ -1,5 +1,6 @@
 """The channel compiler: capture, find dead channels, remove them, prove that nothing changed."""
 
+from compactmtl.compiler.census import census
 from compactmtl.compiler.compress import compress
 
-__all__ = ["compress"]
+__all__ = ["census", "compress"]

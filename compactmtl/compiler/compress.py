@@ -11,6 +11,7 @@ from compactmtl.compact import CompactModel, CompressReport, InputSpec, Manifest
 from compactmtl.compiler import explain
 from compactmtl.compiler.analysis import analyse
 from compactmtl.compiler.capture import Captured, Inputs, capture
+from compactmtl.compiler.census import count_channels
 from compactmtl.compiler.cost import CostModel, cost_model
 from compactmtl.compiler.lower import Lowering
 from compactmtl.compiler.names import choose_names
@@ -114,7 +115,7 @@ def compress(
         before, after = count(dense, single), count(modal(compact), single)
         goal = after if prune_zero_channels else count(smallest, [to_double(x) for x in single])
         plan = possible if prune_zero_channels else untouched_plan(facts)
-        census = explain.census(facts, possible)
+        census = count_channels(facts, possible)
         helped = is_smaller(explain.cost(before), explain.cost(goal))
         report = CompressReport(
             before=explain.cost(before),

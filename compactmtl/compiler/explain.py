@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch import Tensor, fx
+from torch import fx
 
 from compactmtl.compact import Cost
 from compactmtl.compiler.analysis import opaque_nodes
@@ -40,8 +40,8 @@ def layer_table(
     kept = {node.name: node for node in compact.graph.nodes}
     rows: dict[str, dict[str, Any]] = {}
     for name, node in layer_nodes(facts):
-        in_before, out_before = _widths(node, facts.module)
-        in_after, out_after = _widths(kept[node.name], compact) if node.name in kept else (0, 0)
+        in_before, out_before = widths(node, facts.module)
+        in_after, out_after = widths(kept[node.name], compact) if node.name in kept else (0, 0)
         rows[name] = {
             "name": name,
             "kind": op_name(node),
@@ -52,12 +52,12 @@ def layer_table(
             "macs_before": macs_before.get(name, 0),
             "macs_after": macs_after.get(name, 0),
             "gather": node.name in plan.gathers,
-            "zero_groups": _num_zero(by_group(node, facts.pattern(node.args[1])), 1),
+            "zero_groups": num_zero(by_group(node, facts.pattern(node.args[1])), 1),
         }
     return list(rows.values())
 
 
-def _widths(node: fx.Node, module: fx.GraphModule) -> tuple[int, int]:
+def widths(node: fx.Node, module: fx.GraphModule) -> tuple[int, int]:
     """Return how many channels a layer reads and how many it makes."""
     weight = node.args[1]
     assert isinstance(weight, fx.Node)
@@ -65,36 +65,16 @@ def _widths(node: fx.Node, module: fx.GraphModule) -> tuple[int, int]:
     return groups * columns, groups * rows
 
 
+def num_zero(pattern: Tensor, axis: int) -> int:
+    """Return how many columns (axis 1) or rows (axis 2) of all groups are exactly zero."""
+    return int((~pattern.any(axis)).sum())
+
+
 def _macs(complexity: Complexity) -> dict[str, int]:
     total: dict[str, int] = {}
     for layer in complexity.layers:
         total[layer.name] = total.get(layer.name, 0) + layer.macs
     return total
-
-
-def census(facts: Facts, plan: Plan) -> dict[str, int]:
-    """Count three different things: zero input groups, zero filters, removable channels.
-
-    A channel is removable if the compiler drops the output of a layer that makes it.
-    """
-    totals = dict.fromkeys(
-        ("num_groups", "zero_groups", "num_filters", "zero_filters", "removable_channels"), 0
-    )
-    for node in dict(layer_nodes(facts)).values():  # a layer that is called twice counts once
-        pattern = by_group(node, facts.pattern(node.args[1]))
-        num_groups, num_filters = _widths(node, facts.module)
-        totals["num_groups"] += num_groups
-        totals["zero_groups"] += _num_zero(pattern, 1)
-        totals["num_filters"] += num_filters
-        totals["zero_filters"] += _num_zero(pattern, 2)
-        if node.name in plan.rows:
-            totals["removable_channels"] += num_filters - len(plan.rows[node.name])
-    return {**totals, "num_channels": totals["num_filters"]}
-
-
-def _num_zero(pattern: Tensor, axis: int) -> int:
-    """Return how many columns (axis 1) or rows (axis 2) of all groups are exactly zero."""
-    return int((~pattern.any(axis)).sum())
 
 
 def opaque_table(facts: Facts) -> list[dict[str, str]]:

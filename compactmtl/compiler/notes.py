@@ -65,7 +65,7 @@ def notes(
 
     Args:
         facts: Of the captured network.
-        census: As ``explain.census`` counts it.
+        census: As ``count_channels`` counts it.
         before: Cost of the network.
         possible: Cost once everything removable is removed.
         pruned: Whether it was removed.

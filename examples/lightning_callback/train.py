@@ -7,6 +7,7 @@ import sys
 from functools import partial
 
 import lightning
+import torch
 from compact_callback import CompactTraining, build_optimizer
 from safetensors.torch import save_file
 from torch import Tensor
@@ -79,6 +80,7 @@ def train(epochs: int = 6, num_images: int = 64, lam: float = 0.1) -> Rooms:
 if __name__ == "__main__":
     path = sys.argv[1]
     trained = train(*(int(text) for text in sys.argv[2:3]))
-    counts = cm.census(trained.network, cm.groups(trained.network))
-    print(f"zero groups: {counts.zero_groups} of {counts.num_groups}")
+    counts = cm.census(trained.network.eval(), torch.rand(2, 3, 64, 64))
+    print(f"zero groups: {counts['zero_groups']} of {counts['num_groups']}")
+    print(f"removable channels: {counts['removable_channels']} of {counts['num_channels']}")
     save_file(trained.network.state_dict(), path)

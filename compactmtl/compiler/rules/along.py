@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, fx
 
-from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule, channelwise, one_input
+from compactmtl.compiler.rules.base import Facts, OneByOne, channelwise
 
 if TYPE_CHECKING:
     from compactmtl.compiler.lower import Lowering
@@ -15,7 +15,7 @@ REDUCTIONS = frozenset({"mean", "sum", "amax", "amin"})
 ONE_AXIS = frozenset({"slice", "select", "softmax"})
 
 
-class AlongOthers(Rule):
+class AlongOthers(OneByOne):
     """``y[c] = f(x[c])`` with f along one or several axes other than the channels'.
 
     Rewrites: nothing; the op runs on the stored channels.
@@ -52,18 +52,6 @@ class AlongOthers(Rule):
         if _name(node) == "softmax":
             return varies
         return torch.where(before == 0, before, varies) if _name(node) == "sum" else before
-
-    def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
-        """Read what is live."""
-        return one_input(node, facts.live[node])
-
-    def couples(self, node: fx.Node) -> list[fx.Node]:
-        """Share the input's numbering."""
-        return [channelwise(node)]
-
-    def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
-        """Need the same channels stored."""
-        return one_input(node, needed)
 
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
         """Keep the input's layout."""

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, fx
 
-from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule, channelwise, one_input
+from compactmtl.compiler.rules.base import Facts, OneByOne, channelwise
 
 if TYPE_CHECKING:
     from compactmtl.compiler.lower import Lowering
 
 
-class MoveAxes(Rule):
+class MoveAxes(OneByOne):
     """``y = x`` with its axes in another order, with new axes of size 1 or without old ones.
 
     Rewrites: nothing; the channel axis of the output is where the input's has gone.
@@ -59,18 +59,6 @@ class MoveAxes(Rule):
     def constants(self, node: fx.Node, facts: Facts) -> Tensor:
         """Keep constants."""
         return facts.constants[channelwise(node)]
-
-    def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
-        """Read what is live."""
-        return one_input(node, facts.live[node])
-
-    def couples(self, node: fx.Node) -> list[fx.Node]:
-        """Share the input's numbering."""
-        return [channelwise(node)]
-
-    def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
-        """Need the same channels stored."""
-        return one_input(node, needed)
 
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
         """Keep the input's layout."""

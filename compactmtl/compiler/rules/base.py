@@ -128,6 +128,49 @@ class Rule(ABC):
         """Rewrite ``node`` for the layouts of its inputs and return the layout of its output."""
 
 
+class OneByOne(Rule):
+    """A rule whose output channel c comes from channel c of its first input and from nothing else.
+
+    So it reads and needs the same channels, shares the numbering, and runs on any layout.
+    """
+
+    def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
+        """Read what is live."""
+        return one_input(node, facts.live[node])
+
+    def couples(self, node: fx.Node) -> list[fx.Node]:
+        """Share the input's numbering."""
+        return [channelwise(node)]
+
+    def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
+        """Need the same channels stored."""
+        return one_input(node, needed)
+
+    def lower(self, node: fx.Node, lowering: Lowering) -> tuple[int, ...]:
+        """Keep the input's layout."""
+        return lowering.layout(channelwise(node))
+
+
+class PairByPair(Rule):
+    """A rule whose output channel c comes from channel c of its first two arguments."""
+
+    def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
+        """Read the live channels of both."""
+        return dict.fromkeys(self.couples(node), facts.live[node])
+
+    def couples(self, node: fx.Node) -> list[fx.Node]:
+        """Share the numbering of both."""
+        return [x for x in node.args[:2] if isinstance(x, fx.Node)]
+
+    def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
+        """Need the same channels of both stored."""
+        return dict.fromkeys(self.couples(node), needed)
+
+    def lower(self, node: fx.Node, lowering: Lowering) -> tuple[int, ...]:
+        """Bring both to one layout."""
+        return lowering.align(node, positions=(0, 1))
+
+
 def channelwise(node: fx.Node) -> fx.Node:
     """Return the first argument of a node, which is a node."""
     argument = node.args[0]

@@ -9,7 +9,7 @@ from torch import Tensor, fx
 from compactmtl.compiler.rules.base import (
     ChannelSets,
     Facts,
-    Rule,
+    OneByOne,
     channelwise,
     one_input,
 )
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TENSORS = range(1, 5)
 
 
-class BatchNorm(Rule):
+class BatchNorm(OneByOne):
     """``y[:, c] = (x[:, c] - mean[c]) * s[c] + bias[c]`` with ``s = weight / sqrt(var + eps)``.
 
     Rewrites: weight, bias and both statistics are cut to the stored channels.
@@ -66,14 +66,6 @@ class BatchNorm(Rule):
     def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
         """Read live channels with a scale; the others are their bias whatever comes in."""
         return one_input(node, facts.live[node] & (self._scale(node, facts) != 0))
-
-    def couples(self, node: fx.Node) -> list[fx.Node]:
-        """Share the input's numbering."""
-        return [channelwise(node)]
-
-    def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
-        """Need the same channels stored, also those with scale 0."""
-        return one_input(node, needed)
 
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
         """Cut the parameters to the input's layout."""

@@ -1,18 +1,14 @@
 """Two tensors combined channel by channel: residual additions, gates."""
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, fx
 
-from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule
-
-if TYPE_CHECKING:
-    from compactmtl.compiler.lower import Lowering
+from compactmtl.compiler.rules.base import Facts, PairByPair
 
 
-class Binary(Rule):
+class Binary(PairByPair):
     """``y[:, c] = a[:, c] op b[:, c]`` for addition, subtraction and multiplication.
 
     Rewrites: both operands are brought to one layout, the larger one through a select.
@@ -47,19 +43,3 @@ class Binary(Rule):
         if node.target.overloadpacket.__name__ == "mul":  # type: ignore[union-attr]
             result = torch.where((a == 0) | (b == 0), torch.zeros_like(result), result)
         return result
-
-    def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
-        """Read the live channels of both."""
-        return dict.fromkeys(self.couples(node), facts.live[node])
-
-    def couples(self, node: fx.Node) -> list[fx.Node]:
-        """Share the numbering of both."""
-        return [x for x in node.args[:2] if isinstance(x, fx.Node)]
-
-    def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
-        """Need the same channels of both stored."""
-        return dict.fromkeys(self.couples(node), needed)
-
-    def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
-        """Bring both operands to one layout."""
-        return lowering.align(node, positions=(0, 1))

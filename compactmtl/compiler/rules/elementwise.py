@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, fx
 
-from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule, channelwise, one_input
+from compactmtl.compiler.rules.base import Facts, OneByOne, channelwise
 
 if TYPE_CHECKING:
     from compactmtl.compiler.lower import Lowering
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 COPIES = frozenset({"clone", "contiguous", "detach", "alias", "dropout"})
 
 
-class Elementwise(Rule):
+class Elementwise(OneByOne):
     """``y[:, c] = f(x[:, c])`` with f finite on finite numbers.
 
     Rewrites: nothing; the op runs on the stored channels.
@@ -51,18 +51,6 @@ class Elementwise(Rule):
             return before
         after = node.target(before.nan_to_num(0.0), *node.args[1:], **node.kwargs)  # type: ignore[operator]
         return torch.where(before.isnan(), torch.full_like(before, math.nan), after.double())
-
-    def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
-        """Read what is live."""
-        return one_input(node, facts.live[node])
-
-    def couples(self, node: fx.Node) -> list[fx.Node]:
-        """Share the input's numbering."""
-        return [channelwise(node)]
-
-    def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
-        """Need the same channels stored."""
-        return one_input(node, needed)
 
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
         """Keep the input's layout."""

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, fx
 
-from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule, channelwise, one_input
+from compactmtl.compiler.rules.base import (
+    ChannelSets,
+    Facts,
+    OneByOne,
+    Rule,
+    channelwise,
+    one_input,
+)
 from compactmtl.compiler.rules.weights import argument
 
 if TYPE_CHECKING:
@@ -87,7 +94,7 @@ class Pad(Rule):
         return (*before, *(below + channel for channel in stored), *after)
 
 
-class EdgePad(Rule):
+class EdgePad(OneByOne):
     """Padding in space that copies numbers from inside: reflection, replication, wrapping.
 
     Rewrites: nothing; the op runs on the stored channels.
@@ -115,18 +122,6 @@ class EdgePad(Rule):
     def constants(self, node: fx.Node, facts: Facts) -> Tensor:
         """Keep constants."""
         return facts.constants[channelwise(node)]
-
-    def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
-        """Read what is live."""
-        return one_input(node, facts.live[node])
-
-    def couples(self, node: fx.Node) -> list[fx.Node]:
-        """Share the input's numbering."""
-        return [channelwise(node)]
-
-    def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
-        """Need the same channels stored."""
-        return one_input(node, needed)
 
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
         """Keep the input's layout."""

@@ -6,20 +6,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, fx
 
-from compactmtl.compiler.rules.base import (
-    ChannelSets,
-    Facts,
-    Rule,
-    channelwise,
-    none_constant,
-    one_input,
-)
+from compactmtl.compiler.rules.base import Facts, OneByOne, PairByPair, channelwise, none_constant
 
 if TYPE_CHECKING:
     from compactmtl.compiler.lower import Lowering
 
 
-class Spatial(Rule):
+class Spatial(OneByOne):
     """``y[:, c] = f(x[:, c])``, f over positions with weights that sum to 1, or a maximum.
 
     Rewrites: nothing; the op runs on the stored channels.
@@ -54,18 +47,6 @@ class Spatial(Rule):
         if _name(node).startswith("avg_pool") and not _plain_average(node):
             return torch.where(before == 0, before, torch.full_like(before, math.nan))
         return before
-
-    def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
-        """Read what is live."""
-        return one_input(node, facts.live[node])
-
-    def couples(self, node: fx.Node) -> list[fx.Node]:
-        """Share the input's numbering."""
-        return [channelwise(node)]
-
-    def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
-        """Need the same channels stored."""
-        return one_input(node, needed)
 
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
         """Keep the input's layout."""
@@ -107,7 +88,7 @@ class PoolOutput(Spatial):
         return before if node.args[1] == 0 else none_constant(before.numel())
 
 
-class Unpool(Rule):
+class Unpool(PairByPair):
     """Max-unpooling: each channel's numbers go to the positions that its own pooling remembered.
 
     Rewrites: values and positions are brought to one layout.
@@ -116,7 +97,6 @@ class Unpool(Rule):
     """
 
     ops = frozenset({"max_unpool2d"})
-    unifies = False
 
     def refuses(self, node: fx.Node, facts: Facts) -> str:
         """Refuse operands that do not share their channels one to one."""
@@ -130,19 +110,3 @@ class Unpool(Rule):
         """Keep zeros only."""
         before = facts.constants[channelwise(node)]
         return torch.where(before == 0, before, torch.full_like(before, math.nan))
-
-    def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
-        """Read live values and their positions."""
-        return dict.fromkeys(self.couples(node), facts.live[node])
-
-    def couples(self, node: fx.Node) -> list[fx.Node]:
-        """Share the numbering of values and positions."""
-        return [x for x in node.args[:2] if isinstance(x, fx.Node)]
-
-    def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
-        """Need the same channels of both stored."""
-        return dict.fromkeys(self.couples(node), needed)
-
-    def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
-        """Bring values and positions to one layout."""
-        return lowering.align(node, positions=(0, 1))

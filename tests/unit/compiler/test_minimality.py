@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from compactmtl.compiler import census
+
 
 def layers(compact) -> dict[str, tuple[int, int]]:
     return {row["name"]: (row["in_after"], row["out_after"]) for row in compact.report.layers}
@@ -201,8 +203,9 @@ def test_census_counts_three_different_things(compile_static) -> None:
         net.one.weight[:, [0, 1, 2]] = 0  # 3 zero groups; channels 0, 1 are read by the head
         net.head.weight[:, [2, 7]] = 0  # 2 zero groups; of these only 2 is read by nobody
         net.two.weight[5] = 0  # a zero filter in a stream that others feed
-    census = compile_static(net).report.census
-    assert census == {
+    counts = compile_static(net).report.census
+    assert counts == census(net, torch.rand(2, 3, 8, 8))
+    assert counts == {
         "num_groups": 3 + 8 + 4 + 8,
         "zero_groups": 5,
         "num_filters": 8 + 4 + 8 + 2,
