@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch import fx
+from torch import Tensor, fx
 
 from compactmtl.compact import Cost
 from compactmtl.compiler.analysis import opaque_nodes
