@@ -98,7 +98,7 @@ def _tiles(record: Record) -> list[Html]:
         _tile(
             "Largest error",
             numbers.error(record.compress.get("max_rel_error")),
-            "compact against dense, relative",
+            "against float64, relative",
         ),
     ]
 
