@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from compactmtl.compiler.analysis import analyse
 from compactmtl.compiler.capture import capture
+from compactmtl.compiler.cost import MacsCost
 from compactmtl.compiler.explain import layer_nodes, num_zero, widths
 from compactmtl.compiler.normalise import normalise
-from compactmtl.compiler.plan import Plan, make_plan
+from compactmtl.compiler.plan import make_plan
 from compactmtl.compiler.rules import Facts
 from compactmtl.compiler.rules.weights import by_group
 from compactmtl.overparam import contract, is_expanded
@@ -36,14 +37,15 @@ def census(model: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> dict[
     captured = capture(plain, example_inputs, dynamic=False)
     normalise(captured.module)
     facts = analyse(captured.module)
-    return count_channels(facts, make_plan(facts))
+    return count_channels(facts)
 
 
-def count_channels(facts: Facts, plan: Plan) -> dict[str, int]:
+def count_channels(facts: Facts) -> dict[str, int]:
     """Count three different things: zero input groups, zero filters, removable channels.
 
-    A channel is removable if the compiler drops the output of a layer that makes it.
+    A channel is removable if a layer need not make it: the plan of fewest multiplications drops it.
     """
+    plan = make_plan(facts, MacsCost())
     totals = dict.fromkeys(
         ("num_groups", "zero_groups", "num_filters", "zero_filters", "removable_channels"), 0
     )

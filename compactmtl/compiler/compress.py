@@ -98,7 +98,7 @@ def compress(
         normalise(captured.module)
     with passes.run("analyse"):
         facts = analyse(captured.module)
-        possible = make_plan(facts)
+        possible = make_plan(facts, cost)
     with passes.run("lower"):
         lowering = Lowering(facts, possible, cost)
         smallest = lowering.run()
@@ -115,7 +115,7 @@ def compress(
         before, after = count(dense, single), count(modal(compact), single)
         goal = after if prune_zero_channels else count(smallest, [to_double(x) for x in single])
         plan = possible if prune_zero_channels else untouched_plan(facts)
-        census = count_channels(facts, possible)
+        census = count_channels(facts)
         helped = is_smaller(explain.cost(before), explain.cost(goal))
         report = CompressReport(
             before=explain.cost(before),

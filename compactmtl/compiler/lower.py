@@ -1,14 +1,14 @@
 """Carry out a plan: cut weights, insert selects, drop what nobody reads."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, fx, nn
 from torch._ops import OpOverload
 from torch.fx.node import Argument
 
-from compactmtl.compiler.cost import CostModel
+from compactmtl.compiler.cost import ConvShape, CostModel, cheapest_read
 from compactmtl.compiler.normalise import has_effect
 from compactmtl.compiler.plan import Plan, channel_ids
 from compactmtl.compiler.precision import put, to_double
@@ -121,16 +121,28 @@ class Lowering:
         self._views[node] = (source, channels)
         return tuple(channels)
 
-    def read(self, node: fx.Node, read: Tensor, *, rows: int, taps: int) -> Layout:
-        """Let ``node`` read its first argument: gathered, or all that is stored. Return which."""
+    def read(
+        self, node: fx.Node, read: Tensor, shape: Callable[[int], ConvShape], *, widen: bool = True
+    ) -> Layout:
+        """Let ``node`` read its first argument: gathered, or all that is stored. Return which.
+
+        Args:
+            node: A node of the new graph.
+            read: Channels that must be among those it reads.
+            shape: The layer as it would run on that many input channels.
+            widen: Whether it may gather more channels than it must, where a width suits better.
+        """
         source = node.args[0]
         assert isinstance(source, fx.Node)
         stored, wanted = self.layout(source), channel_ids(read)
-        if wanted == stored or not self.cost.gathers(
-            read=len(wanted), stored=len(stored), rows=rows, taps=taps
-        ):
+        if wanted == stored:
             return stored
-        return self.gather(node, wanted)
+        _, width = cheapest_read(
+            self.cost, shape, read=len(wanted), stored=len(stored), widen=widen
+        )
+        if width == len(stored):
+            return stored
+        return self.gather(node, _widened(wanted, stored, width))
 
     def gather(self, node: fx.Node, wanted: Layout) -> Layout:
         """Let ``node`` read exactly the ``wanted`` channels of its first argument."""
@@ -152,6 +164,7 @@ class Lowering:
         for position, argument in zip(positions, arguments, strict=True):
             new[position] = self.select(argument, wanted)  # type: ignore[arg-type]
         node.args = tuple(new)
+        self.plan.gathers[node.name] = wanted
         return wanted
 
     def replace_tensor(self, node: fx.Node, position: int, tensor: Tensor) -> None:
@@ -229,3 +242,11 @@ class Lowering:
                 tensor = to_double(like.detach().clone())
             put(root, name, tensor, like=like)
         return fx.GraphModule(root, self.graph)
+
+
+def _widened(wanted: Layout, stored: Layout, width: int) -> Layout:
+    """Return ``width`` of the stored channels, the wanted ones among them, in stored order."""
+    must = set(wanted)
+    spare = [channel for channel in stored if channel not in must]
+    chosen = must.union(spare[: width - len(wanted)])
+    return tuple(channel for channel in stored if channel in chosen)

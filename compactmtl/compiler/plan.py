@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, fx
 
 from compactmtl.compiler.analysis import reads_size_only
+from compactmtl.compiler.cost import CostModel
 from compactmtl.compiler.rules import Facts
 from compactmtl.compiler.spaces import Space, find_spaces
+from compactmtl.compiler.widths import Widths
 
 FORMAT_VERSION = 1
 
@@ -20,7 +22,8 @@ class Plan:
     Attributes:
         stored: Per node the channels (original numbers, ascending) that must be stored.
         rows: Per source (conv, linear, select) the output channels it computes.
-        gathers: Per reader the input channels it gathers, filled while lowering.
+        gathers: Per reader that does not read all that is stored: the input channels it selects,
+            filled while lowering.
     """
 
     stored: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -41,20 +44,26 @@ def channel_ids(channels: Tensor) -> tuple[int, ...]:
     return tuple(channels.nonzero().flatten().tolist())
 
 
-def make_plan(facts: Facts) -> Plan:
-    """Decide what is stored: one sweep from the outputs backwards.
+def make_plan(facts: Facts, cost: CostModel) -> Plan:
+    """Decide what is stored: sweeps from the outputs backwards, then widths.
 
-    A value stores what any reader's rewrite needs of it. In a unified space (a residual stream)
-    all values store the same channels, so that its additions need no re-layout and a runtime can
-    fuse them into the convolutions.
+    A value stores what any reader's rewrite needs of it. In a space that the cost model unifies (a
+    residual stream) all values store the same channels, so that its additions need no re-layout.
+    Then values get some dead channels more, where the cost model says that a width runs faster.
     """
     spaces = find_spaces(facts)
     needed = {node: live.clone() for node, live in facts.live.items()}
-    for space in {id(s): s for s in spaces.values()}.values():
-        if space.unified:
-            _unify(space, needed)
-    while _sweep(facts, spaces, needed):  # again only where a unified space grew behind the sweep
-        pass
+    unified = {
+        node: space for node, space in spaces.items()
+        if space.joint or (space.unified and cost.unifies)
+    }  # fmt: skip
+    for space in {id(s): s for s in unified.values()}.values():
+        _unify(space, needed)
+    _settle(facts, unified, needed)
+    widths = Widths(facts, spaces, needed, cost)
+    widths.choose()
+    widths.apply()
+    _settle(facts, unified, needed)
     plan = Plan()
     for node, channels in needed.items():
         plan.stored[node.name] = channel_ids(channels)
@@ -64,8 +73,14 @@ def make_plan(facts: Facts) -> Plan:
     return plan
 
 
-def _sweep(facts: Facts, spaces: dict[fx.Node, Space], needed: dict[fx.Node, Tensor]) -> bool:
-    """Add what every rewrite needs stored; tell whether anything was added."""
+def _settle(facts: Facts, unified: dict[fx.Node, Space], needed: dict[fx.Node, Tensor]) -> None:
+    """Sweep; again only where a unified space grew behind the sweep."""
+    while _sweep(facts, unified, needed):
+        pass
+
+
+def _sweep(facts: Facts, unified: dict[fx.Node, Space], needed: dict[fx.Node, Tensor]) -> bool:
+    """Add what every rewrite needs stored; tell whether a unified space grew behind the sweep."""
     before = sum(int(channels.sum()) for channels in needed.values())
     for node in reversed(facts.module.graph.nodes):
         rule = facts.rules.get(node)
@@ -73,12 +88,12 @@ def _sweep(facts: Facts, spaces: dict[fx.Node, Space], needed: dict[fx.Node, Ten
             _need_size(node, facts, needed)
         elif needed[node].any():
             needed[node] |= rule.pad_rows(node, needed[node], facts)
-            if spaces[node].unified:
-                _unify(spaces[node], needed)
+            if node in unified:
+                _unify(unified[node], needed)
             for source, channels in rule.needs(node, needed[node], facts).items():
                 needed[source] |= channels
-                if spaces[source].unified:
-                    _unify(spaces[source], needed)
+                if source in unified:
+                    _unify(unified[source], needed)
     return sum(int(channels.sum()) for channels in needed.values()) > before
 
 

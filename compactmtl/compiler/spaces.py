@@ -14,10 +14,12 @@ class Space:
     Attributes:
         nodes: The values, in graph order.
         unified: Whether an op combines several of them, as the additions of a residual stream do.
+        joint: Whether they must store the same channels.
     """
 
     nodes: list[fx.Node] = field(default_factory=list)
     unified: bool = False
+    joint: bool = False
 
 
 def find_spaces(facts: Facts) -> dict[fx.Node, Space]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, fx
 
+from compactmtl.compiler.cost import conv_shape
 from compactmtl.compiler.precision import to_double
 from compactmtl.compiler.rules.base import (
     ChannelSets,
@@ -159,7 +160,9 @@ class Conv(Rule):
         # What is not read may be stored all the same, with any content: a constant 0 is not 0 then.
         weight[:, ~self.reads(old, facts)[source]] = 0
         read = self.needs(old, lowering.need(old), facts)[source]
-        columns = lowering.read(node, read, rows=weight.shape[0], taps=math.prod(weight.shape[2:]))
+        columns = lowering.read(
+            node, read, lambda width: conv_shape(old, rows=len(layout), columns=width)
+        )
         if len(columns) < weight.shape[1]:
             weight = weight[:, torch.tensor(columns, dtype=torch.int64)]
         lowering.replace_tensor(node, 1, self._stored(weight))

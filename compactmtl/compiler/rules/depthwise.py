@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, fx
 
+from compactmtl.compiler.cost import conv_shape
 from compactmtl.compiler.precision import to_double
 from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule, channelwise, one_input
 from compactmtl.compiler.rules.weights import (
@@ -65,8 +66,11 @@ class Depthwise(Rule):
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
         """Cut weight, bias and groups to the channels that are read."""
         facts, old = lowering.facts, lowering.original(node)
-        taps = math.prod(facts.tensor(node.args[1]).shape[2:])
-        layout = lowering.read(node, lowering.need(old), rows=1, taps=taps)
+        layout = lowering.read(
+            node,
+            lowering.need(old),
+            lambda width: conv_shape(old, rows=width, columns=width, groups=width),
+        )
         lowering.plan.rows[old.name] = layout
         kept = torch.tensor(layout, dtype=torch.int64)
         live, constants = facts.live[old][kept], facts.constants[old][kept]

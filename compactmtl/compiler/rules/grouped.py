@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, fx
 
+from compactmtl.compiler.cost import conv_shape
 from compactmtl.compiler.precision import to_double
 from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule, channelwise, one_input
 from compactmtl.compiler.rules.weights import (
@@ -155,9 +156,16 @@ class Grouped(Rule):
             owners == sorted(owners) and sorted(set(owners)) == alive.tolist() and len(sizes) == 1
         )
         wanted = self.needs(old, lowering.need(old), lowering.facts)[channelwise(old)]
-        taps = math.prod(lowering.facts.tensor(old.args[1]).shape[2:])
         if fits:
-            read = torch.tensor(lowering.read(node, wanted, rows=rows, taps=taps))
+            groups = len(alive)
+            read = torch.tensor(
+                lowering.read(
+                    node,
+                    wanted,
+                    lambda width: conv_shape(old, rows=groups * rows, columns=width, groups=groups),
+                    widen=False,  # every group must keep equally many
+                )
+            )
         else:
             read = wanted.nonzero().flatten()
             lowering.gather(node, tuple(read.tolist()))

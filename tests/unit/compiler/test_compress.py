@@ -3,12 +3,20 @@ import random
 
 import pytest
 import torch
-from random_nets import randomise
+from random_grouped_nets import RandomGroupedNet, randomise_grouped
+from random_nets import SIZE, RandomNet, randomise
 from torch import Tensor, nn
 
 from compactmtl.compact import load
 from compactmtl.compiler import compress
-from compactmtl.compiler.cost import LatencyCost, MacsCost, NoGatherCost, ParamsCost, cost_model
+from compactmtl.compiler.cost import (
+    ConvShape,
+    LatencyCost,
+    MacsCost,
+    ParamsCost,
+    WithoutGathers,
+    cost_model,
+)
 from compactmtl.errors import CaptureError, NonFiniteError, UsageError
 from compactmtl.overparam import expand
 
@@ -216,20 +224,35 @@ def test_objectives_are_listed() -> None:
     assert cost_model("latency") == LatencyCost()
     assert cost_model("macs") == MacsCost()
     assert cost_model("params") == ParamsCost()
-    assert cost_model("macs", gather=False) == NoGatherCost()
-    assert cost_model(LatencyCost(), gather=False) == NoGatherCost()
+    assert cost_model("macs", gather=False) == WithoutGathers(MacsCost())
+
+
+class Dice:
+    """A cost model that knows nothing."""
+
+    name, device = "dice", ""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.unifies = seed % 2 == 0
+
+    def conv(self, shape: ConvShape) -> float:
+        return self.rng.random()
+
+    def gather(self, *, stored: int, read: int, positions: int) -> float:
+        return self.rng.random() - 0.5
 
 
 def test_any_cost_model_gives_exact_outputs(segnet) -> None:
-    class Coin:
-        name = "coin"
-
-        def __init__(self, seed: int) -> None:
-            self.rng = random.Random(seed)
-
-        def gathers(self, **_: int) -> bool:
-            return self.rng.random() < 0.5
-
     for seed in range(4):
-        compact = compress(segnet, IMAGE, objective=Coin(seed), dynamic=False)
+        compact = compress(segnet, IMAGE, objective=Dice(seed), dynamic=False)
         torch.testing.assert_close(compact.module(IMAGE), segnet(IMAGE), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_cost_model_is_exact_on_random_nets(seed: int) -> None:
+    """`compress` verifies itself, in float64."""
+    for make, finish in ((RandomNet, randomise), (RandomGroupedNet, randomise_grouped)):
+        model = finish(make(seed), seed)
+        image = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
+        compress(model, image, objective=Dice(seed), dynamic=False)

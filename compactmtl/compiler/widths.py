@@ -1,0 +1,160 @@
+"""Choose widths: store some dead channels too where whole blocks run faster."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, fx
+
+from compactmtl.compiler.cost import ConvShape, CostModel, cheapest_read, conv_shape, widths
+from compactmtl.compiler.rules import Facts
+from compactmtl.compiler.rules.base import channelwise
+from compactmtl.compiler.rules.cat import Cat
+from compactmtl.compiler.rules.conv import Conv
+from compactmtl.compiler.rules.depthwise import Depthwise
+from compactmtl.compiler.spaces import Space
+
+ROUNDS = 2
+"""How often every width is looked at: the best one depends on the widths around it."""
+
+
+@dataclass
+class Bundle:
+    """Values whose width changes as one: a space, and what depthwise convolutions tie to it.
+
+    Attributes:
+        nodes: The values.
+        layers: Convolutions that compute them or read them.
+        is_fixed: Whether an op that makes them cannot make a channel more.
+        cats: The bundles of concatenations that grow with it, and how often they hold it.
+        extra: Dead channels that are to be stored.
+        grown: By how much its values are wider, its own extra channels and those of operands.
+    """
+
+    nodes: list[fx.Node] = field(default_factory=list)
+    layers: list[fx.Node] = field(default_factory=list)
+    is_fixed: bool = False
+    cats: Counter[int] = field(default_factory=Counter)
+    extra: int = 0
+    grown: int = 0
+
+
+class Widths:
+    """The widths of all bundles, and what the convolutions cost at these widths.
+
+    Args:
+        facts: The captured graph.
+        spaces: Of its values.
+        needed: Per value the channels that must be stored.
+        cost: The cost model.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        spaces: dict[fx.Node, Space],
+        needed: dict[fx.Node, Tensor],
+        cost: CostModel,
+    ) -> None:
+        self._facts = facts
+        self._needed = needed
+        self._cost = cost
+        self._counts = {node: int(channels.sum()) for node, channels in needed.items()}
+        self._home, self._bundles = self._tie(spaces)
+        self._reads: dict[fx.Node, int] = {}
+        for node, rule in facts.rules.items():
+            if self._counts[node]:
+                self._connect(node)
+            if isinstance(rule, Conv) and self._counts[node]:
+                read = rule.needs(node, needed[node], facts)[channelwise(node)]
+                self._reads[node] = int(read.sum())
+
+    def _tie(self, spaces: dict[fx.Node, Space]) -> tuple[dict[fx.Node, int], list[Bundle]]:
+        """Return the bundles, and for each value the number of its bundle."""
+        home: dict[fx.Node, int] = {}
+        bundles: list[Bundle] = []
+        for node in self._facts.values:  # in graph order: an input comes before its readers
+            if node in home:
+                continue
+            number = len(bundles)
+            if isinstance(self._facts.rules.get(node), Depthwise):
+                number = home[channelwise(node)]
+            if number == len(bundles):
+                bundles.append(Bundle())
+            for other in spaces[node].nodes:
+                home[other] = number
+                bundles[number].nodes.append(other)
+        return home, bundles
+
+    def _connect(self, node: fx.Node) -> None:
+        """Tell the bundles around a node that it makes or reads them."""
+        rule, bundle = self._facts.rules[node], self._bundles[self._home[node]]
+        if isinstance(rule, (Conv, Depthwise)):
+            for number in {self._home[node], self._home[channelwise(node)]}:
+                self._bundles[number].layers.append(node)
+        elif isinstance(rule, Cat):
+            bundle.is_fixed = True
+            for operand in rule.couples_all(node):
+                if self._counts[operand]:
+                    self._bundles[self._home[operand]].cats[self._home[node]] += 1
+        elif not rule.couples(node):
+            bundle.is_fixed = True
+
+    def choose(self) -> None:
+        """Give every bundle the width at which the convolutions around it cost least."""
+        for _ in range(ROUNDS):
+            for bundle in self._bundles:
+                if not bundle.is_fixed and bundle.layers:
+                    self._choose(bundle)
+
+    def _choose(self, bundle: Bundle) -> None:
+        least = max(self._counts[node] for node in bundle.nodes)
+        most = min(self._facts.num_channels(node) for node in bundle.nodes)
+        if not 0 < least < most:
+            return
+        growth = self._growth(bundle)
+        layers = {layer for number in growth for layer in self._bundles[number].layers}
+        options = []
+        for width in widths(least, most):
+            self._set(bundle, growth, width - least)
+            options.append((sum(map(self._layer_cost, layers)), width - least))
+        self._set(bundle, growth, min(options)[1])
+
+    def _growth(self, bundle: Bundle) -> Counter[int]:
+        """Return the bundles that grow with this one, and by how many channels for each of its."""
+        growth = Counter({self._home[bundle.nodes[0]]: 1})
+        queue = list(bundle.cats.items())
+        while queue:
+            number, times = queue.pop()
+            growth[number] += times
+            queue += [(n, times * more) for n, more in self._bundles[number].cats.items()]
+        return growth
+
+    def _set(self, bundle: Bundle, growth: Counter[int], extra: int) -> None:
+        for number, times in growth.items():
+            self._bundles[number].grown += times * (extra - bundle.extra)
+        bundle.extra = extra
+
+    def _stored(self, node: fx.Node) -> int:
+        return self._counts[node] + self._bundles[self._home[node]].grown
+
+    def _layer_cost(self, node: fx.Node) -> float:
+        rows, stored = self._stored(node), self._stored(channelwise(node))
+        if isinstance(self._facts.rules[node], Depthwise):
+            return self._cost.conv(conv_shape(node, rows=rows, columns=rows, groups=rows))
+
+        def shape(width: int) -> ConvShape:
+            return conv_shape(node, rows=rows, columns=width)
+
+        return cheapest_read(self._cost, shape, read=self._reads[node], stored=stored)[0]
+
+    def apply(self) -> None:
+        """Mark as needed the chosen number of dead channels, those of lowest number."""
+        for bundle in self._bundles:
+            if not bundle.extra:
+                continue
+            stored = [node for node in bundle.nodes if self._counts[node]]
+            dead = ~torch.stack([self._needed[node] for node in stored]).any(0)
+            chosen = dead.nonzero().flatten()[: bundle.extra]
+            for node in stored:
+                self._needed[node][chosen] = True
