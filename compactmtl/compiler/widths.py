@@ -1,12 +1,13 @@
 """Choose widths: store some dead channels too where whole blocks run faster."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, fx
 
-from compactmtl.compiler.cost import ConvShape, CostModel, cheapest_read, conv_shape, widths
+from compactmtl.compiler.cost import WIDTHS, ConvShape, CostModel, cheapest_read, conv_shape, widths
 from compactmtl.compiler.rules import Facts
 from compactmtl.compiler.rules.base import channelwise
 from compactmtl.compiler.rules.cat import Cat
@@ -27,6 +28,8 @@ class Bundle:
         layers: Convolutions that compute them or read them.
         is_fixed: Whether an op that makes them cannot make a channel more.
         cats: The bundles of concatenations that grow with it, and how often they hold it.
+        growth: All bundles that grow with it, itself too, and by how many channels for one of its.
+        around: Convolutions that make or read these.
         extra: Dead channels that are to be stored.
         grown: By how much its values are wider, its own extra channels and those of operands.
     """
@@ -35,6 +38,8 @@ class Bundle:
     layers: list[fx.Node] = field(default_factory=list)
     is_fixed: bool = False
     cats: Counter[int] = field(default_factory=Counter)
+    growth: Counter[int] = field(default_factory=Counter)
+    around: list[fx.Node] = field(default_factory=list)
     extra: int = 0
     grown: int = 0
 
@@ -65,9 +70,15 @@ class Widths:
         for node, rule in facts.rules.items():
             if self._counts[node]:
                 self._connect(node)
-            if isinstance(rule, Conv) and self._counts[node]:
+            if isinstance(rule, (Conv, Depthwise)) and self._counts[node]:
                 read = rule.needs(node, needed[node], facts)[channelwise(node)]
                 self._reads[node] = int(read.sum())
+        self._open = []
+        for number, bundle in enumerate(self._bundles):
+            least, most = self._range(bundle)
+            if not bundle.is_fixed and bundle.layers and 0 < least < most:
+                self._complete(number)
+                self._open.append(bundle)
 
     def _tie(self, spaces: dict[fx.Node, Space]) -> tuple[dict[fx.Node, int], list[Bundle]]:
         """Return the bundles, and for each value the number of its bundle."""
@@ -101,37 +112,52 @@ class Widths:
             bundle.is_fixed = True
 
     def choose(self) -> None:
-        """Give every bundle the width at which the convolutions around it cost least."""
-        for _ in range(ROUNDS):
-            for bundle in self._bundles:
-                if not bundle.is_fixed and bundle.layers:
+        """Give every bundle the width at which the convolutions around it cost least.
+
+        One width at a time, from several starts: whether a convolution runs in blocks depends on
+        both of its widths, so from the least widths no single step may pay.
+        """
+        layers = list(self._reads)
+        results = []
+        for multiple in (1, *WIDTHS):
+            for bundle in self._open:
+                least, most = self._range(bundle)
+                self._set(bundle, min(most, math.ceil(least / multiple) * multiple) - least)
+            for _ in range(ROUNDS):
+                for bundle in self._open:
                     self._choose(bundle)
+            total = sum(map(self._layer_cost, layers))
+            results.append((total, [bundle.extra for bundle in self._open]))
+        for bundle, extra in zip(self._open, min(results)[1], strict=True):
+            self._set(bundle, extra)
+
+    def _range(self, bundle: Bundle) -> tuple[int, int]:
+        """Return the least width and that of the captured network."""
+        least = max(self._counts[node] for node in bundle.nodes)
+        return least, min(self._facts.num_channels(node) for node in bundle.nodes)
 
     def _choose(self, bundle: Bundle) -> None:
-        least = max(self._counts[node] for node in bundle.nodes)
-        most = min(self._facts.num_channels(node) for node in bundle.nodes)
-        if not 0 < least < most:
-            return
-        growth = self._growth(bundle)
-        layers = {layer for number in growth for layer in self._bundles[number].layers}
+        least, most = self._range(bundle)
         options = []
         for width in widths(least, most):
-            self._set(bundle, growth, width - least)
-            options.append((sum(map(self._layer_cost, layers)), width - least))
-        self._set(bundle, growth, min(options)[1])
+            self._set(bundle, width - least)
+            options.append((sum(map(self._layer_cost, bundle.around)), width - least))
+        self._set(bundle, min(options)[1])
 
-    def _growth(self, bundle: Bundle) -> Counter[int]:
-        """Return the bundles that grow with this one, and by how many channels for each of its."""
-        growth = Counter({self._home[bundle.nodes[0]]: 1})
+    def _complete(self, number: int) -> None:
+        """Find all that a width has an influence on."""
+        bundle = self._bundles[number]
+        bundle.growth[number] = 1
         queue = list(bundle.cats.items())
         while queue:
-            number, times = queue.pop()
-            growth[number] += times
-            queue += [(n, times * more) for n, more in self._bundles[number].cats.items()]
-        return growth
+            cat, times = queue.pop()
+            bundle.growth[cat] += times
+            queue += [(n, times * more) for n, more in self._bundles[cat].cats.items()]
+        found = (layer for grown in bundle.growth for layer in self._bundles[grown].layers)
+        bundle.around = list(dict.fromkeys(found))
 
-    def _set(self, bundle: Bundle, growth: Counter[int], extra: int) -> None:
-        for number, times in growth.items():
+    def _set(self, bundle: Bundle, extra: int) -> None:
+        for number, times in bundle.growth.items():
             self._bundles[number].grown += times * (extra - bundle.extra)
         bundle.extra = extra
 
