@@ -20,6 +20,7 @@ from compactmtl.compiler.notes import group_norms, is_smaller, notes
 from compactmtl.compiler.passes import Passes, Progress
 from compactmtl.compiler.plan import make_plan, untouched_plan
 from compactmtl.compiler.precision import double_copy, restore_precision, to_double
+from compactmtl.compiler.regroup import regroup
 from compactmtl.compiler.rules import Facts
 from compactmtl.compiler.samples import input_sets
 from compactmtl.compiler.selection import POOLS_WITH_POSITIONS
@@ -97,7 +98,7 @@ def compress(
         samples = input_sets(captured, images)
         normalise(captured.module)
     with passes.run("analyse"):
-        facts = analyse(captured.module)
+        facts = regroup(analyse(captured.module), cost)
         possible = make_plan(facts, cost)
     with passes.run("lower"):
         lowering = Lowering(facts, possible, cost)

@@ -260,3 +260,17 @@ def test_census_counts_the_groups_of_grouped_convs(compile_static) -> None:
     assert census["zero_groups"] == 1 + 3
     assert census["num_filters"] == 8 + 12 + 2
     assert census["removable_channels"] == 2 + 3
+
+
+def test_groups_of_very_unequal_rest_become_a_dense_convolution(compile_static) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 16, 1), nn.Conv2d(16, 16, 3, groups=4), nn.Conv2d(16, 2, 1))
+    with torch.no_grad():
+        net[1].weight[4:, 1:] = 0  # groups 1 to 3 read one channel of four
+        net[2].weight[:, [5, 6, 7, 9, 10, 11, 13, 14, 15]] = 0  # and one of their rows is read
+    # Filled up, 4 groups of 4 rows and 4 columns are 64 kernels; dense, 7 rows and 7 columns 49.
+    compact = compile_static(net, objective="macs")
+    assert layers(compact) == {"0": (3, 7), "1": (7, 7), "2": (7, 2)}
+    with torch.no_grad():
+        net[1].weight[0:4] = 0  # three even groups of one row and one column are 3 kernels
+        net[1].bias[0:4] = 0
+    assert layers(compile_static(net, objective="macs"))["1"] == (3, 3)
