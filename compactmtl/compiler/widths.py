@@ -5,9 +5,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 
 from compactmtl.compiler.cost import WIDTHS, ConvShape, CostModel, cheapest_read, conv_shape, widths
+from compactmtl.compiler.needs import Needs
 from compactmtl.compiler.rules import Facts
 from compactmtl.compiler.rules.base import channelwise
 from compactmtl.compiler.rules.cat import Cat
@@ -50,28 +51,24 @@ class Widths:
     Args:
         facts: The captured graph.
         spaces: Of its values.
-        needed: Per value the channels that must be stored.
+        needs: The channels that must be stored.
         cost: The cost model.
     """
 
     def __init__(
-        self,
-        facts: Facts,
-        spaces: dict[fx.Node, Space],
-        needed: dict[fx.Node, Tensor],
-        cost: CostModel,
+        self, facts: Facts, spaces: dict[fx.Node, Space], needs: Needs, cost: CostModel
     ) -> None:
         self._facts = facts
-        self._needed = needed
+        self._needs = needs
         self._cost = cost
-        self._counts = {node: int(channels.sum()) for node, channels in needed.items()}
+        self._counts = {node: int(channels.sum()) for node, channels in needs.channels.items()}
         self._home, self._bundles = self._tie(spaces)
         self._reads: dict[fx.Node, int] = {}
         for node, rule in facts.rules.items():
             if self._counts[node]:
                 self._connect(node)
             if isinstance(rule, (Conv, Depthwise)) and self._counts[node]:
-                read = rule.needs(node, needed[node], facts)[channelwise(node)]
+                read = rule.needs(node, needs.channels[node], facts)[channelwise(node)]
                 self._reads[node] = int(read.sum())
         self._open = []
         for number, bundle in enumerate(self._bundles):
@@ -111,8 +108,8 @@ class Widths:
         elif not rule.couples(node):
             bundle.is_fixed = True
 
-    def choose(self) -> None:
-        """Give every bundle the width at which the convolutions around it cost least.
+    def widen(self) -> None:
+        """Need dead channels too, those of lowest number, where the convolutions cost less then.
 
         One width at a time, from several starts: whether a convolution runs in blocks depends on
         both of its widths, so from the least widths no single step may pay.
@@ -130,6 +127,7 @@ class Widths:
             results.append((total, [bundle.extra for bundle in self._open]))
         for bundle, extra in zip(self._open, min(results)[1], strict=True):
             self._set(bundle, extra)
+        self._apply()
 
     def _range(self, bundle: Bundle) -> tuple[int, int]:
         """Return the least width and that of the captured network."""
@@ -174,13 +172,11 @@ class Widths:
 
         return cheapest_read(self._cost, shape, read=self._reads[node], stored=stored)[0]
 
-    def apply(self) -> None:
-        """Mark as needed the chosen number of dead channels, those of lowest number."""
-        for bundle in self._bundles:
-            if not bundle.extra:
-                continue
+    def _apply(self) -> None:
+        for bundle in self._open:
             stored = [node for node in bundle.nodes if self._counts[node]]
-            dead = ~torch.stack([self._needed[node] for node in stored]).any(0)
-            chosen = dead.nonzero().flatten()[: bundle.extra]
+            dead = ~torch.stack([self._needs.channels[node] for node in stored]).any(0)
+            extra = torch.zeros_like(dead)
+            extra[dead.nonzero().flatten()[: bundle.extra]] = True
             for node in stored:
-                self._needed[node][chosen] = True
+                self._needs.add(node, extra)
