@@ -16,7 +16,7 @@ class LayerCost:
     """The cost of one weighted operation (convolution, linear, matrix product).
 
     Attributes:
-        name: Dotted name of the module that owns the weight, or ``kind`` where there is none.
+        name: Of the layer, see ``layer_name``; ``kind`` where no parameter takes part.
         kind: The ATen operation, as in ``convolution``.
         macs: Multiply-accumulates.
         num_params: Elements of the weight and bias that it reads.
@@ -44,6 +44,12 @@ class Complexity:
     num_params: int
     weights_bytes: int
     layers: tuple[LayerCost, ...]
+
+
+def layer_name(weight: str) -> str:
+    """Return ``encoder.conv`` for ``encoder.conv.weight``; others go by their own name."""
+    owner, _, leaf = weight.rpartition(".")
+    return owner if owner and leaf in ("weight", "bias") else weight
 
 
 def count(module: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> Complexity:
@@ -94,11 +100,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if formula is not None:
             tensors = [arg for arg in args if isinstance(arg, Tensor)]
             known = [tensor for tensor in tensors if _place(tensor) in self._names]
-            owners = [self._names[_place(tensor)].rpartition(".")[0] for tensor in known]
+            known.sort(key=lambda tensor: -tensor.ndim)  # the weight says whose layer it is
             kind = func._overloadpacket.__name__
             self.layers.append(
                 LayerCost(
-                    name=next((owner for owner in owners if owner), kind),
+                    name=layer_name(self._names[_place(known[0])]) if known else kind,
                     kind=kind,
                     macs=int(formula(*args, **(kwargs or {}), out_val=result)) // 2,
                     num_params=sum(t.numel() for t in known),

@@ -6,6 +6,7 @@ from torch import Tensor, fx
 from compactmtl.compiler.normalise import op_name, written_in_place
 from compactmtl.compiler.rules import Facts, find_rule
 from compactmtl.compiler.rules.base import none_constant
+from compactmtl.compiler.rules.sharing import layers_to_keep
 from compactmtl.compiler.value import fake_tensor, value_of
 
 
@@ -13,12 +14,19 @@ def analyse(module: fx.GraphModule) -> Facts:
     """Return the facts of a normalised graph.
 
     One pass each way reaches the fixpoint: whether a channel is constant does not depend on who
-    reads it, and a live channel that varies already marks everything it reads.
+    reads it, and a live channel that varies already marks everything it reads. The pass forward is
+    repeated where a layer that is called several times turns out to have a call that is opaque.
     """
-    facts = Facts(module)
+    whole: dict[str, str] = {}
     tainted = written_in_place(module.graph)
-    for node in module.graph.nodes:
-        _forward(node, facts, tainted)
+    while True:
+        facts = Facts(module, whole=whole)
+        for node in module.graph.nodes:
+            _forward(node, facts, tainted)
+        found = layers_to_keep(facts)
+        if not found:
+            break
+        whole = {**whole, **found}
     for node in reversed(module.graph.nodes):
         _backward(node, facts)
     return facts

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from compactmtl.compiler.analysis import analyse
 from compactmtl.compiler.capture import capture
 from compactmtl.compiler.cost import MacsCost
-from compactmtl.compiler.explain import layer_nodes, num_zero, widths
+from compactmtl.compiler.explain import layers, num_zero, widths
 from compactmtl.compiler.normalise import normalise
 from compactmtl.compiler.plan import make_plan
 from compactmtl.compiler.rules import Facts
@@ -49,7 +49,7 @@ def count_channels(facts: Facts) -> dict[str, int]:
     totals = dict.fromkeys(
         ("num_groups", "zero_groups", "num_filters", "zero_filters", "removable_channels"), 0
     )
-    for node in dict(layer_nodes(facts)).values():  # a layer that is called twice counts once
+    for node, *others in layers(facts).values():  # a layer that is called twice counts once
         pattern = by_group(node, facts.pattern(node.args[1]))
         num_groups, num_filters = widths(node, facts.module)
         totals["num_groups"] += num_groups
@@ -57,5 +57,6 @@ def count_channels(facts: Facts) -> dict[str, int]:
         totals["num_filters"] += num_filters
         totals["zero_filters"] += num_zero(pattern, 2)
         if node.name in plan.rows:
-            totals["removable_channels"] += num_filters - len(plan.rows[node.name])
+            kept = max(len(plan.rows[call.name]) for call in (node, *others))
+            totals["removable_channels"] += num_filters - kept
     return {**totals, "num_channels": totals["num_filters"]}

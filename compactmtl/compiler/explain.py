@@ -13,18 +13,29 @@ from compactmtl.compiler.rules.conv import Conv
 from compactmtl.compiler.rules.grouped import Grouped
 from compactmtl.compiler.rules.weights import TRANSPOSED, by_group
 from compactmtl.compiler.value import attribute, source_line
-from compactmtl.complexity import Complexity
+from compactmtl.complexity import Complexity, layer_name
 
 
 def layer_nodes(facts: Facts) -> list[tuple[str, fx.Node]]:
-    """Return (module name, node) of every convolution and linear layer, in graph order."""
+    """Return (layer name, node) of every convolution and linear layer, in graph order."""
     found = []
     for node in facts.module.graph.nodes:
         if node.op == "call_function" and op_name(node) in Conv.ops | TRANSPOSED:
             weight = node.args[1]
             if isinstance(weight, fx.Node) and weight.op == "get_attr":
-                found.append((str(weight.target).rpartition(".")[0] or str(weight.target), node))
+                found.append((layer_name(str(weight.target)), node))
     return found
+
+
+def layers(facts: Facts) -> dict[str, list[fx.Node]]:
+    """Return the calls of every convolution and linear layer by layer name, in graph order.
+
+    A weight that several modules share is one layer, under the name that capture gave it.
+    """
+    calls: dict[str, list[fx.Node]] = {}
+    for name, node in layer_nodes(facts):
+        calls.setdefault(name, []).append(node)
+    return calls
 
 
 def cost(complexity: Complexity) -> Cost:
@@ -35,14 +46,18 @@ def cost(complexity: Complexity) -> Cost:
 def layer_table(
     facts: Facts, compact: fx.GraphModule, plan: Plan, before: Complexity, after: Complexity
 ) -> list[dict[str, Any]]:
-    """Return per layer its channels and MACs, before and after; a removed layer has zeros."""
+    """Return per layer its channels and MACs, before and after; a removed layer has zeros.
+
+    A layer that is called several times has one row: its MACs are those of all calls together.
+    """
     macs_before, macs_after = _macs(before), _macs(after)
     kept = {node.name: node for node in compact.graph.nodes}
-    rows: dict[str, dict[str, Any]] = {}
-    for name, node in layer_nodes(facts):
+    rows = []
+    for name, calls in layers(facts).items():
+        node = next((call for call in calls if call.name in kept), calls[0])
         in_before, out_before = widths(node, facts.module)
         in_after, out_after = widths(kept[node.name], compact) if node.name in kept else (0, 0)
-        rows[name] = {
+        rows.append({
             "name": name,
             "kind": op_name(node),
             "in_before": in_before,
@@ -51,10 +66,10 @@ def layer_table(
             "out_after": out_after,
             "macs_before": macs_before.get(name, 0),
             "macs_after": macs_after.get(name, 0),
-            "gather": node.name in plan.gathers,
+            "gather": any(call.name in plan.gathers for call in calls),
             "zero_groups": num_zero(by_group(node, facts.pattern(node.args[1])), 1),
-        }
-    return list(rows.values())
+        })  # fmt: skip
+    return rows
 
 
 def widths(node: fx.Node, module: fx.GraphModule) -> tuple[int, int]:
@@ -93,7 +108,7 @@ def opaque_table(facts: Facts) -> list[dict[str, str]]:
 def carrier_table(facts: Facts) -> list[dict[str, Any]]:
     """Return the constant channels that zero-padded convolutions keep."""
     rows = []
-    for name, node in layer_nodes(facts):
+    for name, (node, *_) in layers(facts).items():  # all calls have the same carriers
         rule = facts.rules.get(node)
         for carrier in rule.carriers(node, facts) if isinstance(rule, (Conv, Grouped)) else []:
             value = facts.constants[node.args[0]][carrier].item()  # type: ignore[index]

@@ -38,6 +38,7 @@ class Lowering:
         self._selected: dict[tuple[fx.Node, Layout], fx.Node] = {}
         self._views: dict[fx.Node, tuple[fx.Node, dict[int, int]]] = {}
         self._originals: dict[fx.Node, fx.Node] = {}
+        self._copies: dict[fx.Node, fx.Node] = {}
         self._last_placeholder: fx.Node
 
     # What rules ask.
@@ -45,6 +46,10 @@ class Lowering:
     def original(self, node: fx.Node) -> fx.Node:
         """Return the captured node behind a node of the new graph."""
         return self._originals[node]
+
+    def copy_of(self, original: fx.Node) -> fx.Node:
+        """Return the node of the new graph behind a captured one."""
+        return self._copies[original]
 
     def layout(self, node: fx.Node) -> Layout:
         """Return the channels a value of the new graph stores."""
@@ -171,7 +176,11 @@ class Lowering:
         """Put ``tensor`` in the place of the parameter or buffer at an argument's position."""
         argument = node.args[position]
         assert isinstance(argument, fx.Node)
-        self._tensors[str(argument.target)] = tensor.contiguous()
+        self._put(str(argument.target), tensor)
+
+    def _put(self, name: str, tensor: Tensor) -> None:
+        known = self._tensors.setdefault(name, tensor.contiguous())
+        assert torch.equal(known, tensor), f"two calls of one layer disagree about `{name}`"
 
     def set_bias(self, node: fx.Node, tensor: Tensor | None) -> None:
         """Set the bias of a convolution or linear op; one that has none gets one if it must."""
@@ -183,20 +192,21 @@ class Lowering:
         weight = node.args[1]
         assert isinstance(weight, fx.Node)
         name = ".".join([*str(weight.target).split(".")[:-1], "bias"])
+        while name in self.facts.readers:  # somebody else's
+            name += "_"
         with self.graph.inserting_before(node):
             bias = self.graph.get_attr(name)
         node.args = (node.args[0], weight, bias, *node.args[3:])
         self.like[name] = str(weight.target)
-        self._tensors[name] = tensor.contiguous()
+        self._put(name, tensor)
 
     # The flow.
 
     def run(self) -> fx.GraphModule:
         """Rewrite the whole graph and return it as a module in float64."""
-        mapping: dict[fx.Node, fx.Node] = {}
         for old in self.facts.module.graph.nodes:
-            new = self.graph.node_copy(old, lambda node: mapping[node])
-            mapping[old] = new
+            new = self.graph.node_copy(old, lambda node: self._copies[node])
+            self._copies[old] = new
             if old.op == "placeholder":
                 self._last_placeholder = new
             self._originals[new] = old

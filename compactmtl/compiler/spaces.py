@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from torch import fx
 
 from compactmtl.compiler.rules import Facts
+from compactmtl.compiler.rules.base import channelwise
+from compactmtl.compiler.rules.sharing import calls, is_shared
 
 
 @dataclass
@@ -13,8 +15,11 @@ class Space:
 
     Attributes:
         nodes: The values, in graph order.
-        unified: Whether an op combines several of them, as the additions of a residual stream do.
-        joint: Whether they must store the same channels.
+        unified: Whether an op combines several of them, as the additions of a residual stream do,
+            or a layer reads several of them, in several calls.
+        joint: Whether they must store the same channels: a layer that is called several times has
+            one weight, so all its calls make the same rows. A call of which nothing is stored goes,
+            and need not agree.
     """
 
     nodes: list[fx.Node] = field(default_factory=list)
@@ -23,7 +28,7 @@ class Space:
 
 
 def find_spaces(facts: Facts) -> dict[fx.Node, Space]:
-    """Return the space of every value (union of what the rules couple)."""
+    """Return the space of every value: union of what the rules couple, and of a layer's calls."""
     parent: dict[fx.Node, fx.Node] = {node: node for node in facts.values}
 
     def root(node: fx.Node) -> fx.Node:
@@ -36,9 +41,22 @@ def find_spaces(facts: Facts) -> dict[fx.Node, Space]:
         for other in rule.couples(node):
             if facts.num_channels(other) == facts.num_channels(node):
                 parent[root(other)] = root(node)
+        if rule.cuts:
+            parent[root(node)] = root(calls(node, facts)[0])
+    joint = {root(n) for n, rule in facts.rules.items() if rule.cuts and is_shared(n, facts)}
+    alike: set[fx.Node] = set()
+    for node, rule in facts.rules.items():
+        layer = calls(node, facts)
+        if rule.cuts and rule.is_source and is_shared(node, facts) and node is layer[0]:
+            inputs = [channelwise(call) for call in layer]
+            if joint.isdisjoint(map(root, inputs)):  # else more would be joint than must be
+                alike.update(inputs)
+                for other in inputs:
+                    parent[root(other)] = root(inputs[0])
     spaces: dict[fx.Node, Space] = {}
     for node in facts.values:
         space = spaces.setdefault(root(node), Space())
         space.nodes.append(node)
-        space.unified |= node in facts.rules and facts.rules[node].unifies
+        space.joint |= root(node) in joint
+        space.unified |= node in alike or (node in facts.rules and facts.rules[node].unifies)
     return {node: spaces[root(node)] for node in facts.values}

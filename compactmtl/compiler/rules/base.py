@@ -30,7 +30,8 @@ class Facts:
         constants: Per channel the value it has for every input, position and size (float64), or
             NaN where it varies.
         live: Per channel whether its content must be right.
-        readers: Per parameter or buffer the nodes that use it.
+        whole: Per first parameter of a layer why the layer must stay whole.
+        readers: Per parameter or buffer the nodes that use it, in graph order.
     """
 
     module: fx.GraphModule
@@ -39,14 +40,18 @@ class Facts:
     refusals: dict[fx.Node, str] = field(default_factory=dict)
     constants: dict[fx.Node, Tensor] = field(default_factory=dict)
     live: dict[fx.Node, Tensor] = field(default_factory=dict)
-    readers: dict[str, set[fx.Node]] = field(init=False)
+    whole: dict[str, str] = field(default_factory=dict)
+    readers: dict[str, list[fx.Node]] = field(init=False)
     _patterns: dict[str, Tensor] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.readers = {}
         for node in self.module.graph.nodes:
             if node.op == "get_attr":
-                self.readers.setdefault(str(node.target), set()).update(node.users)
+                self.readers.setdefault(str(node.target), [])
+            for source in node.all_input_nodes:
+                if source.op == "get_attr" and node not in self.readers[str(source.target)]:
+                    self.readers[str(source.target)].append(node)
 
     def tensor(self, argument: object) -> Tensor:
         """Return the parameter or buffer behind a ``get_attr`` argument."""
@@ -69,7 +74,7 @@ class Facts:
     def shared_tensor(self, node: fx.Node) -> str:
         """Return a parameter or buffer of this node that other calls use too, or ""."""
         names = (str(source.target) for source in node.all_input_nodes if source.op == "get_attr")
-        return next((name for name in names if self.readers[name] - {node}), "")
+        return next((name for name in names if self.readers[name] != [node]), "")
 
     def num_channels(self, node: fx.Node) -> int:
         """Return the captured channel count of a node."""
@@ -89,6 +94,9 @@ class Rule(ABC):
     """Whether it combines several values channel by channel, as an addition does."""
     is_source: ClassVar[bool] = False
     """Whether it can produce any subset of its output channels."""
+    cuts: ClassVar[bool] = False
+    """Whether it cuts parameters to its output channels: all calls with the same parameters must
+    store the same."""
 
     def refuses(self, node: fx.Node, facts: Facts) -> str:
         """Return why this node cannot be rewritten, or an empty string if it can."""

@@ -13,6 +13,7 @@ from compactmtl.compiler.rules.base import (
     channelwise,
     one_input,
 )
+from compactmtl.compiler.rules.sharing import layout_of_all_calls, refuses_sharing
 
 if TYPE_CHECKING:
     from compactmtl.compiler.lower import Lowering
@@ -24,13 +25,15 @@ TENSORS = range(1, 5)
 class BatchNorm(OneByOne):
     """``y[:, c] = (x[:, c] - mean[c]) * s[c] + bias[c]`` with ``s = weight / sqrt(var + eps)``.
 
-    Rewrites: weight, bias and both statistics are cut to the stored channels.
-    Leaves alone: batch norm in train mode or without statistics, and shared weights. Instance norm
-    with running statistics, which is the same formula, is taken too.
+    Rewrites: weight, bias and both statistics are cut to the stored channels; all calls of one
+    layer store the same.
+    Leaves alone: batch norm in train mode or without statistics. Instance norm with running
+    statistics, which is the same formula, is taken too.
     Algebra: ``s[c] = 0`` makes the channel the constant bias[c]; a constant stays constant.
     """
 
     ops = frozenset({"batch_norm", "instance_norm"})
+    cuts = True
 
     def refuses(self, node: fx.Node, facts: Facts) -> str:
         """Refuse statistics of the input, missing ones and parameters that are no plain tensors."""
@@ -43,8 +46,7 @@ class BatchNorm(OneByOne):
                 isinstance(argument, fx.Node) and argument.op == "get_attr"
             ):
                 return "a parameter of it is computed"
-        shared = facts.shared_tensor(node)
-        return f"`{shared}` is used by several calls" if shared else super().refuses(node, facts)
+        return super().refuses(node, facts) or refuses_sharing(node, facts)
 
     def _scale(self, node: fx.Node, facts: Facts) -> Tensor:
         variance = facts.tensor(node.args[4]).double()
@@ -69,7 +71,7 @@ class BatchNorm(OneByOne):
 
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
         """Cut the parameters to the input's layout."""
-        layout = lowering.layout(channelwise(node))
+        layout = layout_of_all_calls(node, lowering)
         for position in TENSORS:
             argument = node.args[position]
             if argument is not None:

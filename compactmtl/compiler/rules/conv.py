@@ -15,6 +15,14 @@ from compactmtl.compiler.rules.base import (
     channelwise,
     one_input,
 )
+from compactmtl.compiler.rules.sharing import (
+    calls,
+    incoming,
+    is_shared,
+    live_anywhere,
+    lowered_calls,
+    read_together,
+)
 from compactmtl.compiler.rules.weights import (
     argument,
     is_padded,
@@ -41,11 +49,16 @@ class Conv(Rule):
            The padding treats it alike, so this is exact at any input size.
         5. The columns that are read come through a gather where the cost model says it pays.
 
-    Leaves alone: grouped convolutions, a weight that is computed or used by several calls.
+    A layer that is called several times is cut once, for all calls (see ``sharing``): what is said
+    of constants holds for those that are the same in all calls, and rows and columns stay that any
+    call needs. Layers with one weight and biases of their own count as one layer.
+
+    Leaves alone: grouped convolutions, a weight that is computed, or used by another kind of op.
     """
 
     ops = frozenset({"conv1d", "conv2d", "conv3d", "linear"})
     is_source = True
+    cuts = True
 
     def wants_axis(self, node: fx.Node) -> int | None:
         """Want axis 1; a linear layer the last one."""
@@ -55,7 +68,7 @@ class Conv(Rule):
         return int(source.meta["val"].ndim) - 1
 
     def refuses(self, node: fx.Node, facts: Facts) -> str:
-        """Refuse groups, computed weights, weights with several readers, unusual ranks."""
+        """Refuse groups, and what ``refuses_weights`` does."""
         why = refuses_weights(node, facts)
         return why or ("it is a grouped convolution" if num_groups(node) != 1 else "")
 
@@ -71,34 +84,52 @@ class Conv(Rule):
         """Tell whether some positions of the output do not see all taps of the kernel."""
         return is_padded(node)
 
-    def _constant_columns(self, node: fx.Node, facts: Facts) -> Tensor:
-        """Return for each column the constant that comes in, 0 where it varies."""
-        return facts.constants[channelwise(node)].nan_to_num(0.0)
-
     def constants(self, node: fx.Node, facts: Facts) -> Tensor:
         """A row is constant if it reads nothing that varies, not even a constant's border."""
-        incoming = self._constant_columns(node, facts)
-        varies = facts.constants[channelwise(node)].isnan()
-        if self._has_border(node):
-            varies = varies | (incoming != 0)
+        coming = facts.constants[channelwise(node)]
+        return self._outgoing(node, facts, coming, has_border=self._has_border(node))
+
+    def _outgoing(self, node: fx.Node, facts: Facts, coming: Tensor, *, has_border: bool) -> Tensor:
+        varies = coming.isnan()
+        if has_border:
+            varies = varies | (coming != 0)
         weight, pattern = self._weight(node, facts), self._pattern(node, facts)
         reads_varying = (pattern & varies).any(1)
-        folded = ~varies & (incoming != 0)
+        folded = ~varies & (coming != 0)
         result = torch.zeros(weight.shape[0], dtype=torch.float64)
         if folded.any():
-            result = sum_of_taps(weight[:, folded].double()) @ incoming[folded]
+            result = sum_of_taps(weight[:, folded].double()) @ coming[folded]
         bias = argument(node, 2, None)
         if bias is not None:
             result = result + facts.tensor(bias).double()
         return torch.where(reads_varying, torch.full_like(result, math.nan), result)
 
+    # Of the layer, in all its calls.
+
+    def _is_padded(self, node: fx.Node, facts: Facts) -> bool:
+        """Tell whether any call has a border."""
+        return any(self._has_border(call) for call in calls(node, facts))
+
+    def _row_constants(self, node: fx.Node, facts: Facts) -> Tensor:
+        """Return the rows that are constant by what all calls have in common."""
+        if not is_shared(node, facts):
+            return facts.constants[node]
+        coming = incoming(node, facts)
+        return self._outgoing(node, facts, coming, has_border=self._is_padded(node, facts))
+
     def carrier(self, node: fx.Node, facts: Facts) -> int | None:
-        """Return the constant input channel that stands for all constant ones, if one is needed."""
-        incoming = self._constant_columns(node, facts)
-        if not self._has_border(node) or not incoming.any():
+        """Return the constant input channel that stands for all constant ones, if one is needed.
+
+        Calls must agree on it while liveness of the earlier ones is unknown: any row counts.
+        """
+        coming = incoming(node, facts).nan_to_num(0.0)
+        if not self._is_padded(node, facts) or not coming.any():
             return None
-        read = self._used(node, facts)
-        candidates = torch.where(read, incoming.abs(), torch.zeros_like(incoming))
+        rows = self._row_constants(node, facts).isnan()
+        if not is_shared(node, facts):
+            rows = rows & facts.live[node]
+        read = self._pattern(node, facts)[rows].any(0)
+        candidates = torch.where(read, coming.abs(), torch.zeros_like(coming))
         return int(candidates.argmax()) if candidates.max() > 0 else None
 
     def carriers(self, node: fx.Node, facts: Facts) -> list[int]:
@@ -106,67 +137,70 @@ class Conv(Rule):
         carrier = self.carrier(node, facts)
         return [] if carrier is None else [carrier]
 
-    def _rows(self, node: fx.Node, facts: Facts) -> Tensor:
-        """Return the rows that have to be computed: live, and not a constant that fits the bias."""
-        return facts.live[node] & facts.constants[node].isnan()
-
-    def _used(self, node: fx.Node, facts: Facts) -> Tensor:
-        """Return the columns in which a computed row is not zero."""
-        return self._pattern(node, facts)[self._rows(node, facts)].any(0)
-
     def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
-        """Read the columns that the computed rows use, constants only through the carrier."""
-        read = self._used(node, facts) & facts.constants[channelwise(node)].isnan()
+        """Read the columns that the computed rows use, constants only through the carrier.
+
+        A row that is live in another call only may be anything in this one, so it reads nothing.
+        """
+        rows = facts.live[node] & self._row_constants(node, facts).isnan()
+        used, coming = self._pattern(node, facts)[rows].any(0), incoming(node, facts)
+        read = used & coming.isnan()
         carrier = self.carrier(node, facts)
-        if carrier is not None:
+        if carrier is not None and (used & (coming.nan_to_num(0.0) != 0)).any():
             read[carrier] = True
         return one_input(node, read)
 
+    def _read_anywhere(self, node: fx.Node, facts: Facts) -> Tensor:
+        sets = [self.reads(call, facts)[channelwise(call)] for call in calls(node, facts)]
+        return torch.stack(sets).any(0)
+
     def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
-        """Need what is read; at least one channel, so that there is something to convolve."""
-        read = self.reads(node, facts)[channelwise(node)]
+        """Need what any call reads; at least one channel, so that there is something to read."""
+        read = self._read_anywhere(node, facts)
         if needed.any() and not read.any():
-            stored = facts.live[channelwise(node)]
-            read = read.clone()
+            sources = [channelwise(call) for call in calls(node, facts)]
+            stored = torch.stack([facts.live[source] for source in sources]).any(0)
             read[int(stored.int().argmax())] = True
         return one_input(node, read)
 
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
-        """Cut rows and columns, fold constants, gather if it pays."""
-        facts, source = lowering.facts, lowering.original(channelwise(node))
-        old, bias = lowering.original(node), argument(node, 2, None)
+        """Cut rows and columns, fold constants, gather if it pays; once all calls are there."""
+        facts, old, bias = lowering.facts, lowering.original(node), argument(node, 2, None)
         layout = lowering.rows(old)
         kept = torch.tensor(layout, dtype=torch.int64)
         weight = to_double(self._weight(old, facts)[kept])
         bias_value = None if bias is None else lowering.tensor(bias)[kept]
-        rows, live = self._rows(old, facts)[kept], facts.live[old][kept]
-        incoming = self._constant_columns(old, facts).to(weight.dtype)
-        constant, carrier = incoming != 0, self.carrier(old, facts)
+        constants = self._row_constants(old, facts)[kept]
+        live = live_anywhere(old, facts)[kept]
+        coming = incoming(old, facts).nan_to_num(0.0).to(weight.dtype)
+        constant, carrier = coming != 0, self.carrier(old, facts)
         if constant.any():
             folded = weight[:, constant]
             weight[:, constant] = 0
             if carrier is not None:
-                scale = (incoming[constant] / incoming[carrier]).reshape(
-                    -1, *[1] * (weight.ndim - 2)
-                )
+                scale = (coming[constant] / coming[carrier]).reshape(-1, *[1] * (weight.ndim - 2))
                 weight[:, carrier] = (folded * scale).sum(1)
             else:
-                shift = sum_of_taps(folded) @ incoming[constant]
+                shift = sum_of_taps(folded) @ coming[constant]
                 if shift.any():
                     bias_value = shift if bias_value is None else bias_value + shift
         weight, bias_value = set_rows(
-            weight, bias_value, computed=rows, live=live, constants=facts.constants[old][kept]
+            weight, bias_value, computed=live & constants.isnan(), live=live, constants=constants
         )
-        # What is not read may be stored all the same, with any content: a constant 0 is not 0 then.
-        weight[:, ~self.reads(old, facts)[source]] = 0
-        read = self.needs(old, lowering.need(old), facts)[source]
-        columns = lowering.read(
-            node, read, lambda width: conv_shape(old, rows=len(layout), columns=width)
-        )
-        if len(columns) < weight.shape[1]:
-            weight = weight[:, torch.tensor(columns, dtype=torch.int64)]
-        lowering.replace_tensor(node, 1, self._stored(weight))
         lowering.set_bias(node, bias_value)
+        if old is lowered_calls(old, lowering)[-1]:
+            # What is not read may be stored all the same, with any content: a constant 0 is not 0.
+            weight[:, ~self._read_anywhere(old, facts)] = 0
+            read = self.needs(old, lowering.need(old), facts)[channelwise(old)]
+            columns = read_together(
+                old,
+                lowering,
+                read,
+                lambda width: conv_shape(old, rows=len(layout), columns=width),
+            )
+            if len(columns) < weight.shape[1]:
+                weight = weight[:, torch.tensor(columns, dtype=torch.int64)]
+            lowering.replace_tensor(node, 1, self._stored(weight))
         return layout
 
     def _stored(self, weight: Tensor) -> Tensor:

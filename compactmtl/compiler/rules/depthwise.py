@@ -9,6 +9,13 @@ from torch import Tensor, fx
 from compactmtl.compiler.cost import conv_shape
 from compactmtl.compiler.precision import to_double
 from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule, channelwise, one_input
+from compactmtl.compiler.rules.sharing import (
+    calls,
+    incoming,
+    is_shared,
+    layout_of_all_calls,
+    live_anywhere,
+)
 from compactmtl.compiler.rules.weights import (
     argument,
     is_padded,
@@ -25,7 +32,8 @@ class Depthwise(Rule):
     """``y[:, c] = W[c] * x[:, c] + b[c]``, * a convolution: groups = input = output channels.
 
     Rewrites: weight, bias and groups are cut to the channels that are read: all that the input
-    stores, or the needed ones through a gather where the cost model says it pays.
+    stores, or the needed ones through a gather where the cost model says it pays. The calls of one
+    layer all read the ones that any of them needs.
     Leaves alone: what ``Conv`` leaves alone. Several filters per channel belong to ``Grouped``.
     Algebra: a zero filter, or an input of constant 0, gives the constant b[c]. A constant k gives
     ``b[c] + k * sum(W[c])``, but only without zero padding.
@@ -33,9 +41,10 @@ class Depthwise(Rule):
 
     ops = frozenset({"conv1d", "conv2d", "conv3d"})
     is_source = True
+    cuts = True
 
     def refuses(self, node: fx.Node, facts: Facts) -> str:
-        """Refuse computed or shared weights, and all but one filter per channel."""
+        """Refuse what ``refuses_weights`` does, and all but one filter per channel."""
         why = refuses_weights(node, facts)
         if why:
             return why
@@ -46,18 +55,28 @@ class Depthwise(Rule):
 
     def constants(self, node: fx.Node, facts: Facts) -> Tensor:
         """Apply filter and bias to constants; a zero filter makes a constant of anything."""
-        incoming = facts.constants[channelwise(node)]
+        coming = facts.constants[channelwise(node)]
+        return self._outgoing(node, facts, coming, has_border=is_padded(node))
+
+    def _outgoing(self, node: fx.Node, facts: Facts, coming: Tensor, *, has_border: bool) -> Tensor:
         pattern = facts.pattern(node.args[1])[:, 0]
-        incoming = torch.where(pattern, incoming, torch.zeros_like(incoming))
-        if is_padded(node):
-            incoming = torch.where(incoming == 0, incoming, torch.full_like(incoming, math.nan))
-        result: Tensor = incoming * facts.tensor(node.args[1]).double().flatten(1).sum(1)
+        coming = torch.where(pattern, coming, torch.zeros_like(coming))
+        if has_border:
+            coming = torch.where(coming == 0, coming, torch.full_like(coming, math.nan))
+        result: Tensor = coming * facts.tensor(node.args[1]).double().flatten(1).sum(1)
         bias = argument(node, 2, None)
         return result if bias is None else result + facts.tensor(bias).double()
 
+    def _row_constants(self, node: fx.Node, facts: Facts) -> Tensor:
+        """Return the channels that are constant by what all calls have in common."""
+        if not is_shared(node, facts):
+            return facts.constants[node]
+        has_border = any(is_padded(call) for call in calls(node, facts))
+        return self._outgoing(node, facts, incoming(node, facts), has_border=has_border)
+
     def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
         """Read the live channels that vary."""
-        return one_input(node, facts.live[node] & facts.constants[node].isnan())
+        return one_input(node, facts.live[node] & self._row_constants(node, facts).isnan())
 
     def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
         """Need the same channels stored, also those of constant output."""
@@ -66,14 +85,17 @@ class Depthwise(Rule):
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
         """Cut weight, bias and groups to the channels that are read."""
         facts, old = lowering.facts, lowering.original(node)
-        layout = lowering.read(
-            node,
-            lowering.need(old),
-            lambda width: conv_shape(old, rows=width, columns=width, groups=width),
-        )
+        if is_shared(old, facts):
+            layout = layout_of_all_calls(node, lowering)
+        else:
+            layout = lowering.read(
+                node,
+                lowering.need(old),
+                lambda width: conv_shape(old, rows=width, columns=width, groups=width),
+            )
         lowering.plan.rows[old.name] = layout
         kept = torch.tensor(layout, dtype=torch.int64)
-        live, constants = facts.live[old][kept], facts.constants[old][kept]
+        live, constants = live_anywhere(old, facts)[kept], self._row_constants(old, facts)[kept]
         bias = argument(node, 2, None)
         weight, bias_value = set_rows(
             to_double(facts.tensor(node.args[1])[kept]),

@@ -10,6 +10,7 @@ from torch import Tensor, fx
 from compactmtl.compiler.cost import conv_shape
 from compactmtl.compiler.precision import to_double
 from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule, channelwise, one_input
+from compactmtl.compiler.rules.sharing import calls, incoming, is_shared, live_anywhere
 from compactmtl.compiler.rules.weights import (
     argument,
     by_group,
@@ -34,6 +35,7 @@ class Grouped(Rule):
            and columns of their own of weight zero. G groups of C columns and R rows are left.
         3. The input comes in exactly that layout, through a select where it stores another.
         4. Constants as in ``Conv``: into the bias, or with zero padding onto one carrier per group.
+        5. All calls of one layer keep the same rows and columns, those that any of them needs.
 
     Leaves alone: what ``Conv`` leaves alone.
     Algebra: that of ``Conv`` within each group.
@@ -41,36 +43,50 @@ class Grouped(Rule):
 
     ops = frozenset({"conv1d", "conv2d", "conv3d"})
     is_source = True
+    cuts = True
 
     def refuses(self, node: fx.Node, facts: Facts) -> str:
-        """Refuse computed or shared weights, and a single group."""
+        """Refuse what ``refuses_weights`` does, and a single group."""
         why = refuses_weights(node, facts)
         return why or ("it has one group" if num_groups(node) == 1 else "")
 
     # All of the following are by group: rows (G, R), columns (G, C), kernels (G, R, C).
 
     def _incoming(self, node: fx.Node, facts: Facts) -> Tensor:
-        return facts.constants[channelwise(node)].reshape(num_groups(node), -1)
+        """Return the constants that come into all calls."""
+        return incoming(node, facts).reshape(num_groups(node), -1)
 
     def _pattern(self, node: fx.Node, facts: Facts) -> Tensor:
         return by_group(node, facts.pattern(node.args[1]))
 
-    def _rows(self, node: fx.Node, facts: Facts) -> Tensor:
-        """Return the rows that have to be computed: live, and not a constant that fits the bias."""
-        rows = facts.live[node] & facts.constants[node].isnan()
-        return rows.reshape(num_groups(node), -1)
+    def _is_padded(self, node: fx.Node, facts: Facts) -> bool:
+        """Tell whether any call has a border."""
+        return any(is_padded(call) for call in calls(node, facts))
 
-    def _used(self, node: fx.Node, facts: Facts) -> Tensor:
-        """Return the columns in which a computed row is not zero."""
-        return (self._pattern(node, facts) & self._rows(node, facts)[:, :, None]).any(1)
+    def _row_constants(self, node: fx.Node, facts: Facts) -> Tensor:
+        """Return the rows that are constant by what all calls have in common."""
+        if not is_shared(node, facts):
+            return facts.constants[node]
+        coming = self._incoming(node, facts)
+        return self._outgoing(node, facts, coming, has_border=self._is_padded(node, facts))
+
+    def _used(self, node: fx.Node, facts: Facts, live: Tensor) -> Tensor:
+        """Return the columns in which a live row is not zero that has to be computed."""
+        rows = live & self._row_constants(node, facts).isnan()
+        pattern = self._pattern(node, facts)
+        return (pattern & rows.reshape(*pattern.shape[:2], 1)).any(1)
 
     def _carriers(self, node: fx.Node, facts: Facts) -> Tensor:
-        """Return the columns that stand for all constant ones of their group; none unpadded."""
-        used = self._used(node, facts)
-        incoming = self._incoming(node, facts).nan_to_num(0.0)
-        if not is_padded(node):
+        """Return the columns that stand for all constant ones of their group; none unpadded.
+
+        Calls must agree on them while liveness of the earlier ones is unknown: any row counts.
+        """
+        live = facts.live[node]
+        used = self._used(node, facts, torch.ones_like(live) if is_shared(node, facts) else live)
+        coming = self._incoming(node, facts).nan_to_num(0.0)
+        if not self._is_padded(node, facts):
             return torch.zeros_like(used)
-        candidates = torch.where(used, incoming.abs(), torch.zeros_like(incoming))
+        candidates = torch.where(used, coming.abs(), torch.zeros_like(coming))
         largest, column = candidates.max(1, keepdim=True)
         return torch.zeros_like(used).scatter_(1, column, largest > 0)
 
@@ -81,12 +97,16 @@ class Grouped(Rule):
 
     def constants(self, node: fx.Node, facts: Facts) -> Tensor:
         """A row is constant if it reads nothing that varies, not even a constant's border."""
-        incoming, pattern = self._incoming(node, facts), self._pattern(node, facts)
-        varies = incoming.isnan()
-        if is_padded(node):
-            varies = varies | (incoming != 0)
+        coming = facts.constants[channelwise(node)].reshape(num_groups(node), -1)
+        return self._outgoing(node, facts, coming, has_border=is_padded(node))
+
+    def _outgoing(self, node: fx.Node, facts: Facts, coming: Tensor, *, has_border: bool) -> Tensor:
+        pattern = self._pattern(node, facts)
+        varies = coming.isnan()
+        if has_border:
+            varies = varies | (coming != 0)
         taps = sum_of_taps(facts.tensor(node.args[1]).double()).reshape(pattern.shape)
-        folded = torch.where(varies, torch.zeros_like(incoming), incoming)
+        folded = torch.where(varies, torch.zeros_like(coming), coming)
         result: Tensor = torch.einsum("grc,gc->gr", taps, folded).flatten()
         bias = argument(node, 2, None)
         if bias is not None:
@@ -96,19 +116,26 @@ class Grouped(Rule):
 
     def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
         """Read the columns that the computed rows use, constants only through carriers."""
-        read = self._used(node, facts) & self._incoming(node, facts).isnan()
-        return one_input(node, (read | self._carriers(node, facts)).flatten())
+        used, coming = self._used(node, facts, facts.live[node]), self._incoming(node, facts)
+        uses_constants = (used & (coming.nan_to_num(0.0) != 0)).any(1, keepdim=True)
+        carriers = self._carriers(node, facts) & uses_constants
+        return one_input(node, (used & coming.isnan() | carriers).flatten())
+
+    def _read_anywhere(self, node: fx.Node, facts: Facts) -> Tensor:
+        sets = [self.reads(call, facts)[channelwise(call)] for call in calls(node, facts)]
+        return torch.stack(sets).any(0).reshape(num_groups(node), -1)
 
     def pad_rows(self, node: fx.Node, needed: Tensor, facts: Facts) -> Tensor:
         """Fill every group with a needed row up to the same number of rows."""
         rows = needed.reshape(num_groups(node), -1)
-        return _fill(rows, rows.any(1), facts.live[node].reshape(rows.shape)).flatten()
+        return _fill(rows, rows.any(1), live_anywhere(node, facts).reshape(rows.shape)).flatten()
 
     def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
         """Need what is read, filled up to the same number of columns, one at least."""
-        read = self.reads(node, facts)[channelwise(node)].reshape(num_groups(node), -1)
+        read = self._read_anywhere(node, facts)
         alive = needed.reshape(num_groups(node), -1).any(1)
-        live = facts.live[channelwise(node)].reshape(read.shape)
+        sources = [channelwise(call) for call in calls(node, facts)]
+        live = torch.stack([facts.live[source] for source in sources]).any(0).reshape(read.shape)
         return one_input(node, _fill(read & alive[:, None], alive, live).flatten())
 
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
@@ -124,19 +151,20 @@ class Grouped(Rule):
         bias = argument(old, 2, None)
         bias_value = None if bias is None else lowering.tensor(bias)[kept]
         weight = weight.reshape(*shape, *weight.shape[1:])
-        incoming = self._incoming(old, facts)[alive].nan_to_num(0.0)
-        weight, shift = _fold(weight, incoming, self._carriers(old, facts)[alive])
+        coming = self._incoming(old, facts)[alive].nan_to_num(0.0)
+        weight, shift = _fold(weight, coming, self._carriers(old, facts)[alive])
         # What is not read may be stored all the same, with any content: a constant 0 is not 0 then.
-        read = self.reads(old, facts)[channelwise(old)].reshape(groups, 1, -1)[alive]
+        read = self._read_anywhere(old, facts)[alive, None]
         weight *= read.reshape(*read.shape, *[1] * (weight.ndim - 3))
         if shift.any():
             bias_value = shift if bias_value is None else bias_value + shift
+        live, constants = live_anywhere(old, facts)[kept], self._row_constants(old, facts)[kept]
         weight, bias_value = set_rows(
             weight.flatten(0, 1),
             bias_value,
-            computed=self._rows(old, facts).flatten()[kept],
-            live=facts.live[old][kept],
-            constants=facts.constants[old][kept],
+            computed=live & constants.isnan(),
+            live=live,
+            constants=constants,
         )
         columns = self._columns(node, lowering, alive, rows=shape[1])
         weight = weight.reshape(*shape, *weight.shape[1:])
@@ -156,7 +184,7 @@ class Grouped(Rule):
             owners == sorted(owners) and sorted(set(owners)) == alive.tolist() and len(sizes) == 1
         )
         wanted = self.needs(old, lowering.need(old), lowering.facts)[channelwise(old)]
-        if fits:
+        if fits and not is_shared(old, lowering.facts):
             groups = len(alive)
             read = torch.tensor(
                 lowering.read(
@@ -184,23 +212,23 @@ def _fill(chosen: Tensor, groups: Tensor, preferred: Tensor) -> Tensor:
     return filled & groups[:, None]
 
 
-def _fold(weight: Tensor, incoming: Tensor, carriers: Tensor) -> tuple[Tensor, Tensor]:
+def _fold(weight: Tensor, coming: Tensor, carriers: Tensor) -> tuple[Tensor, Tensor]:
     """Take the constant columns out of a weight (G, R, C, ...).
 
     Args:
         weight: Changed in place.
-        incoming: (G, C) constants, 0 where a column varies.
+        coming: (G, C) constants, 0 where a column varies.
         carriers: (G, C) columns that take the others of their group; in a group without one they
             go into the bias.
 
     Returns:
         The weight, and what is to be added to the bias (G * R,).
     """
-    columns = incoming.reshape(len(incoming), 1, -1, *[1] * (weight.ndim - 3))
+    columns = coming.reshape(len(coming), 1, -1, *[1] * (weight.ndim - 3))
     image = (weight * columns).sum(2)  # (G, R, ...): what the constants do together
     weight *= columns == 0
     shift = image.reshape(*image.shape[:2], -1).sum(2)
     for group, column in carriers.nonzero().tolist():
-        weight[group, :, column] = image[group] / incoming[group, column]
+        weight[group, :, column] = image[group] / coming[group, column]
     shift[carriers.any(1)] = 0
     return weight, shift.flatten()

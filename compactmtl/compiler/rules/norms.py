@@ -8,6 +8,7 @@ from torch import Tensor, fx
 
 from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule, channelwise, one_input
 from compactmtl.compiler.rules.blocks import bring_whole_blocks, whole_blocks
+from compactmtl.compiler.rules.sharing import is_shared, refuses_sharing
 from compactmtl.compiler.rules.weights import argument
 
 if TYPE_CHECKING:
@@ -23,13 +24,14 @@ class GroupNorm(Rule):
     Rewrites: groups of which no channel is needed go; the input is brought to whole groups; weight,
     bias and the number of groups are cut.
     Leaves alone: a group that is needed in part, for its statistics are those of all its channels.
-    Also an eps that is not positive, parameters that are computed or used by several calls.
+    Also an eps that is not positive, and parameters that are computed.
     Algebra: ``weight[c] = 0`` makes the channel the constant bias[c]. A group of constants only
     is a group of constants, unless they cancel to 0: then all that the original holds is rounding,
     blown up by 1 / sqrt(eps), and it stays. A live channel reads its group.
     """
 
     ops = frozenset({"group_norm"})
+    cuts = True
     weight, eps = 2, 4  # positions; the bias follows the weight
     unit_eps = 1e-5
 
@@ -45,8 +47,7 @@ class GroupNorm(Rule):
         return super().refuses(node, facts) or self._refuses_cut(node, facts)
 
     def _refuses_cut(self, node: fx.Node, facts: Facts) -> str:
-        shared = facts.shared_tensor(node)
-        return f"`{shared}` is used by several calls" if shared else ""
+        return refuses_sharing(node, facts)
 
     def _eps(self, node: fx.Node) -> float:
         return float(argument(node, self.eps, self.unit_eps))  # type: ignore[arg-type]
@@ -98,8 +99,11 @@ class GroupNorm(Rule):
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
         """Bring the input to whole groups and cut parameters and number of groups."""
         old = lowering.original(node)
-        size = self.group_size(old, lowering.facts)
-        groups = bring_whole_blocks(node, lowering, lowering.need(old), size)
+        size, needed = self.group_size(old, lowering.facts), lowering.need(old)
+        if self.cuts and is_shared(old, lowering.facts):  # inputs of two calls may store more
+            wanted = tuple(whole_blocks(needed, size).nonzero().flatten().tolist())
+            node.update_arg(0, lowering.select(channelwise(node), wanted))
+        groups = bring_whole_blocks(node, lowering, needed, size)
         layout = tuple(group * size + i for group in groups for i in range(size))
         self._cut(node, lowering, layout, len(groups))
         return layout
@@ -153,6 +157,7 @@ class LayerNorm(GroupNorm):
     """
 
     ops = frozenset({"layer_norm"})
+    cuts = False
 
     def wants_axis(self, node: fx.Node) -> int | None:
         """Want the last axis."""

@@ -8,6 +8,7 @@ from torch import Tensor, fx
 
 from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule
 from compactmtl.compiler.rules.parameters import adapt_views, held, is_parameter, reader_of
+from compactmtl.compiler.rules.sharing import layout_of_all_calls, refuses_sharing
 
 if TYPE_CHECKING:
     from compactmtl.compiler.lower import Lowering
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
 class ChannelParameter(Rule):
     """``y[c] = x[c] op p[c]`` with a parameter p: layer scale, bias-like sums, PReLU.
 
-    Rewrites: the parameter is cut to the stored channels.
-    Leaves alone: a parameter used by several calls, a division by one that holds 0.
+    Rewrites: the parameter is cut to the stored channels; all calls with it store the same.
+    Leaves alone: a view of a parameter that others use, a division by one that holds 0.
     Algebra: a constant stays constant where p[c] is one number; ``x * 0`` is the constant 0.
     """
 
     ops = frozenset({"add", "sub", "mul", "div", "maximum", "minimum", "prelu"})
+    cuts = True
 
     def wants_axis(self, node: fx.Node) -> int | None:
         """Take any axis."""
@@ -39,11 +41,11 @@ class ChannelParameter(Rule):
             return "its parameter does not run along the channels"
         reader, place = reader_of(node, 1 - position)
         shared = facts.shared_tensor(reader)
-        if shared:
+        if shared and reader is not node:
             return f"`{shared}` is used by several calls"
         if reader is not node and facts.tensor(reader.args[place]).ndim != 1:
             return "its parameter is a view of more than a vector"
-        return _refuses_divisor(node, facts, position)
+        return _refuses_divisor(node, facts, position) or refuses_sharing(node, facts)
 
     def _parts(self, node: fx.Node, facts: Facts) -> tuple[fx.Node, int, Tensor]:
         """Return the value, the parameter's position, and the parameter as (channels, rest)."""
@@ -96,7 +98,7 @@ class ChannelParameter(Rule):
         assert position is not None
         axis = _axis_in_other(old, lowering.facts, position)
         assert axis is not None
-        layout = lowering.layout(node.args[position])  # type: ignore[arg-type]
+        layout = layout_of_all_calls(node, lowering, position=position)
         reader, place = reader_of(node, 1 - position)
         parameter = lowering.tensor(reader.args[place])
         if reader is not node:  # it is a vector that a view brings to the channel axis

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, fx
 
 from compactmtl.compiler.rules.base import Facts
+from compactmtl.compiler.rules.sharing import refuses_sharing
 
 TRANSPOSED = frozenset({"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"})
 
@@ -52,9 +53,6 @@ def refuses_weights(node: fx.Node, facts: Facts) -> str:
     weight, bias = node.args[1], argument(node, 2, None)
     if not (isinstance(weight, fx.Node) and weight.op == "get_attr"):
         return "its weight is computed"
-    shared = facts.shared_tensor(node)
-    if shared:
-        return f"`{shared}` is used by several calls"
     if bias is not None and not (isinstance(bias, fx.Node) and bias.op == "get_attr"):
         return "its bias is computed"
     if isinstance(argument(node, 4, 0), str):
@@ -63,7 +61,9 @@ def refuses_weights(node: fx.Node, facts: Facts) -> str:
     is_conv = "conv" in str(node.target)
     if is_conv and source.meta["val"].ndim != facts.tensor(weight).ndim:  # type: ignore[union-attr]
         return "its input has another rank than its weight"
-    return "" if source in facts.values else "its input has no known channel axis"
+    if source not in facts.values:
+        return "its input has no known channel axis"
+    return refuses_sharing(node, facts)
 
 
 def set_rows(

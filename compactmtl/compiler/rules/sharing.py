@@ -1,0 +1,168 @@
+"""Layers that are called several times: one set of parameters, so one decision for all calls.
+
+The calls of a layer are the ops that use its first parameter. They are cut together if all of them
+are the same op with the parameters at the same places: then every call computes the same rows of
+the same columns. Facts about values stay per call; a column counts as constant where it is the same
+constant in all calls, and as read where any call reads it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, fx
+
+from compactmtl.compiler.cost import ConvShape
+from compactmtl.compiler.rules.base import Facts, channelwise
+
+if TYPE_CHECKING:
+    from compactmtl.compiler.lower import Lowering
+
+
+def calls(node: fx.Node, facts: Facts) -> list[fx.Node]:
+    """Return every call of the layer that ``node`` calls, in graph order; itself is one of them."""
+    name = _first_parameter(node)
+    return facts.readers[name] if name else [node]
+
+
+def is_shared(node: fx.Node, facts: Facts) -> bool:
+    """Tell whether a layer is called several times."""
+    return len(calls(node, facts)) > 1
+
+
+def refuses_sharing(node: fx.Node, facts: Facts) -> str:
+    """Return why the calls of a layer cannot be cut together, or ""; one call alone can."""
+    layer = calls(node, facts)
+    if len(layer) == 1 and _is_alone(node, facts):
+        return ""
+    name = _first_parameter(node)
+    if name in facts.whole:
+        return facts.whole[name]
+    members = set(layer)
+    places: dict[str, list[int]] = {}
+    for call in (node, *layer):
+        for name in _parameters(call):
+            places.setdefault(name, _places(call, name))
+    for name, place in places.items():
+        for reader in facts.readers[name]:
+            if reader.target != node.target or _places(reader, name) != place or len(place) != 1:
+                return f"`{name}` is used by several kinds of op (`{reader.name}` is another)"
+            if reader not in members:
+                return f"`{name}` is used by layers with different weights (`{reader.name}`)"
+    return ""
+
+
+def layers_to_keep(facts: Facts) -> dict[str, str]:
+    """Return the layers with calls that cannot all be cut, and why: by their first parameter.
+
+    Whether an op can be rewritten shows only once its inputs are known, so this comes after the
+    pass forward.
+    """
+    found = {}
+    for node, rule in facts.rules.items():
+        if not rule.cuts:
+            continue
+        for call in calls(node, facts):
+            name = _first_parameter(node)
+            if facts.rules.get(call) is not rule:
+                why = facts.refusals.get(call, "it has no known channel axis")
+                found[name] = f"`{name}` is used by `{call.name}` too, which stays whole: {why}"
+            elif _widths(call, facts) != _widths(node, facts):
+                found[name] = f"`{name}` is used on other numbers of channels (`{call.name}`)"
+    return found
+
+
+def common(constants: Sequence[Tensor]) -> Tensor:
+    """Return the constants that are the same in all calls, NaN elsewhere."""
+    first = constants[0]
+    for other in constants[1:]:
+        first = torch.where(first == other, first, torch.full_like(first, torch.nan))
+    return first
+
+
+def incoming(node: fx.Node, facts: Facts) -> Tensor:
+    """Return the constants that come into all calls of a layer, NaN where they vary or differ."""
+    return common([facts.constants[channelwise(call)] for call in calls(node, facts)])
+
+
+def live_anywhere(node: fx.Node, facts: Facts) -> Tensor:
+    """Return the output channels of a layer that are live in any call."""
+    return torch.stack([facts.live[call] for call in calls(node, facts)]).any(0)
+
+
+def lowered_calls(old: fx.Node, lowering: "Lowering") -> list[fx.Node]:
+    """Return the captured calls of a layer that the plan keeps, in graph order."""
+    return [call for call in calls(old, lowering.facts) if lowering.plan.stored[call.name]]
+
+
+def read_together(
+    old: fx.Node, lowering: "Lowering", read: Tensor, shape: Callable[[int], ConvShape]
+) -> tuple[int, ...]:
+    """Let all calls of a layer read the same channels of their inputs; return which.
+
+    Where they can read the same without a gather, the cost model decides about one, once for all.
+
+    Args:
+        old: One of the captured calls; all calls that stay are in the new graph.
+        lowering: The rewriting.
+        read: Input channels with a column that is not zero; every input stores them.
+        shape: The layer as it would run on that many input channels.
+    """
+    nodes = [lowering.copy_of(call) for call in lowered_calls(old, lowering)]
+    layouts = [lowering.layout(channelwise(node)) for node in nodes]
+    least = set.intersection(*map(set, layouts))
+    whole = [node for node, layout in zip(nodes, layouts, strict=True) if set(layout) == least]
+    if whole:
+        columns = lowering.read(whole[0], read, shape)
+    else:
+        columns = tuple(read.nonzero().flatten().tolist())
+    for node in nodes:
+        lowering.gather(node, columns)
+    return columns
+
+
+def layout_of_all_calls(
+    node: fx.Node, lowering: "Lowering", *, position: int = 0
+) -> tuple[int, ...]:
+    """Let ``node`` read what the plan stores of it, if its layer is called several times.
+
+    For ops that pass the layout of an input on: inputs of two calls may store different channels.
+    """
+    old, source = lowering.original(node), node.args[position]
+    assert isinstance(source, fx.Node)
+    if not is_shared(old, lowering.facts):
+        return lowering.layout(source)
+    wanted = lowering.plan.stored[old.name]
+    node.update_arg(position, lowering.select(source, wanted))
+    return wanted
+
+
+def _first_parameter(node: fx.Node) -> str:
+    """Return the name of the first parameter or buffer among a node's arguments, or ""."""
+    attributes = (x for x in node.args if isinstance(x, fx.Node) and x.op == "get_attr")
+    return next((str(attribute.target) for attribute in attributes), "")
+
+
+def _is_alone(node: fx.Node, facts: Facts) -> bool:
+    """Tell whether nobody else uses any parameter of a node."""
+    return all(facts.readers[name] == [node] for name in _parameters(node))
+
+
+def _parameters(node: fx.Node) -> list[str]:
+    """Return the names of all parameters and buffers that a node takes."""
+    return [str(source.target) for source in node.all_input_nodes if source.op == "get_attr"]
+
+
+def _widths(node: fx.Node, facts: Facts) -> list[int]:
+    """Return the numbers of channels of a node and of its inputs."""
+    values = [node, *(source for source in node.all_input_nodes if source in facts.values)]
+    return [facts.num_channels(value) for value in values]
+
+
+def _places(node: fx.Node, name: str) -> list[int]:
+    """Return the positions of a parameter among a node's arguments."""
+    return [
+        position
+        for position, x in enumerate(node.args)
+        if isinstance(x, fx.Node) and x.op == "get_attr" and x.target == name
+    ]
