@@ -6,8 +6,9 @@ from torch import Tensor, fx
 from compactmtl.compiler.normalise import op_name, written_in_place
 from compactmtl.compiler.rules import Facts, find_rule
 from compactmtl.compiler.rules.base import none_constant
+from compactmtl.compiler.rules.constant import constant_rule
 from compactmtl.compiler.rules.sharing import layers_to_keep
-from compactmtl.compiler.value import fake_tensor, value_of
+from compactmtl.compiler.value import fake_tensor, symbolic_shape, value_of
 
 
 def analyse(module: fx.GraphModule) -> Facts:
@@ -48,6 +49,9 @@ def _forward(node: fx.Node, facts: Facts, tainted: set[fx.Node]) -> None:
     facts.values[node] = value
     facts.live[node] = torch.zeros(value.num_channels, dtype=torch.bool)
     facts.constants[node] = none_constant(value.num_channels)
+    for axis, size in enumerate(symbolic_shape(node)):
+        if not isinstance(size, int):
+            facts.sizes.setdefault(size, (node, axis))
     if rule is not None:
         facts.rules[node] = rule
         facts.constants[node] = rule.constants(node, facts)
@@ -56,6 +60,8 @@ def _forward(node: fx.Node, facts: Facts, tainted: set[fx.Node]) -> None:
 def _backward(node: fx.Node, facts: Facts) -> None:
     rule = facts.rules.get(node)
     if rule is not None:
+        rule = constant_rule(node, facts) or rule.settled(node, facts)
+        facts.rules[node] = rule
         if facts.live[node].any():
             for source, channels in rule.reads(node, facts).items():
                 facts.live[source] |= channels

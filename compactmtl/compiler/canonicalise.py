@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from compactmtl.compiler.value import fake_tensor
+from compactmtl.compiler.value import symbolic_shape
 
 aten = torch.ops.aten
 
@@ -117,7 +117,7 @@ def _shuffle_to_select(module: fx.GraphModule, node: fx.Node, written: set[fx.No
 
 def _shuffled(node: fx.Node, written: set[fx.Node]) -> tuple[fx.Node, Tensor] | None:
     """Return source and channel order of a shuffle that ends in ``node``, if one does."""
-    shape = _shape(node)
+    shape = symbolic_shape(node)
     if len(shape) < 3 or not isinstance(shape[1], int):
         return None
     channels = torch.arange(shape[1])
@@ -126,7 +126,7 @@ def _shuffled(node: fx.Node, written: set[fx.Node]) -> tuple[fx.Node, Tensor] | 
         return source, channels.view(groups, -1).t().flatten()  # type: ignore[return-value, arg-type]
     steps: list[fx.Node] = []
     current = node
-    while not steps or _shape(current) != shape:
+    while not steps or symbolic_shape(current) != shape:
         source = current.args[0] if current.args else None
         if not isinstance(source, fx.Node) or source in written:
             return None
@@ -148,17 +148,9 @@ def _shuffled(node: fx.Node, written: set[fx.Node]) -> tuple[fx.Node, Tensor] | 
     return current, channels.flatten()
 
 
-def _shape(node: fx.Node) -> tuple[object, ...]:
-    """Return a node's shape, symbolic sizes as their expressions; empty for anything else."""
-    tensor = fake_tensor(node)
-    if tensor is None or isinstance(node.meta.get("val"), (tuple, list)):
-        return ()
-    return tuple(size if isinstance(size, int) else size.node.expr for size in tensor.shape)
-
-
 def _factors(node: fx.Node, shape: tuple[object, ...]) -> tuple[int, ...] | None:
     """Return the channels' factors if ``node`` is (batch, factors ..., *space) of ``shape``."""
-    mine, space = _shape(node), shape[2:]
+    mine, space = symbolic_shape(node), shape[2:]
     middle = mine[1 : len(mine) - len(space)]
     if len(mine) < len(shape) or mine[0] != shape[0] or mine[len(mine) - len(space) :] != space:
         return None

@@ -30,8 +30,8 @@ class Lowering:
         self.plan = plan
         self.cost = cost
         self.graph = fx.Graph()
-        self.like: dict[str, str] = {}
-        """For each parameter that the original does not have: one whose type it takes."""
+        self.like: dict[str, Tensor] = {}
+        """For each parameter that the original does not have: a tensor whose type it takes."""
         self._tensors: dict[str, Tensor] = {}
         self._indices: set[str] = set()
         self._layouts: dict[fx.Node, Layout] = {}
@@ -126,6 +126,31 @@ class Lowering:
         self._views[node] = (source, channels)
         return tuple(channels)
 
+    def stand_in(self, node: fx.Node, other: fx.Node, layout: Layout) -> Layout:
+        """Let who reads ``node`` read ``other`` instead, which stores ``layout``."""
+        self._layouts.setdefault(other, layout)
+        self._originals.setdefault(other, self.original(node))
+        node.args = (other,)
+        return self.view(node, {channel: channel for channel in layout})
+
+    def store(self, node: fx.Node, numbers: Tensor, *, like: fx.Node) -> fx.Node:
+        """Store ``numbers`` as a new parameter that ``node`` can read.
+
+        Args:
+            node: A node of the new graph.
+            numbers: One per channel, or one for all.
+            like: The captured value that they take the place of: they lie along its channel axis.
+        """
+        value, shape = self.facts.values[like], [1] * like.meta["val"].ndim
+        shape[value.axis] = numbers.numel()
+        name = f"{like.name}_constant"
+        while name in self.facts.readers or name in self._tensors:
+            name += "_"
+        self._tensors[name] = numbers.reshape(shape)
+        self.like[name] = nn.Parameter(torch.empty(0, dtype=like.meta["val"].dtype))
+        with self.graph.inserting_before(node):
+            return self.graph.get_attr(name)
+
     def read(
         self, node: fx.Node, read: Tensor, shape: Callable[[int], ConvShape], *, widen: bool = True
     ) -> Layout:
@@ -197,7 +222,7 @@ class Lowering:
         with self.graph.inserting_before(node):
             bias = self.graph.get_attr(name)
         node.args = (node.args[0], weight, bias, *node.args[3:])
-        self.like[name] = str(weight.target)
+        self.like[name] = attribute(self.facts.module, str(weight.target))
         self._put(name, tensor)
 
     # The flow.
@@ -246,8 +271,9 @@ class Lowering:
             if name in self._indices:
                 put(root, name, self._tensors[name], like=None)
                 continue
-            like = attribute(self.facts.module, self.like.get(name, name))
-            tensor = self._tensors.get(name)
+            like, tensor = self.like.get(name), self._tensors.get(name)
+            if like is None:
+                like = attribute(self.facts.module, name)
             if tensor is None:
                 tensor = to_double(like.detach().clone())
             put(root, name, tensor, like=like)

@@ -53,15 +53,16 @@ def put(root: nn.Module, name: str, tensor: Tensor, *, like: Tensor | None) -> N
 
 @torch.no_grad()
 def restore_precision(
-    module: fx.GraphModule, original: fx.GraphModule, like: Mapping[str, str]
+    module: fx.GraphModule, original: fx.GraphModule, like: Mapping[str, Tensor]
 ) -> None:
     """Round the floats of ``module`` once, to the precision of the tensors they came from.
 
     Args:
         module: A graph in float64; changed in place.
         original: The captured graph.
-        like: For tensors that the original does not have, the name of one to take the type from.
+        like: For tensors that the original does not have, one to take the type from.
     """
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         if tensor.is_floating_point():
-            tensor.data = tensor.data.to(attribute(original, like.get(name, name)).dtype)
+            model = like[name] if name in like else attribute(original, name)
+            tensor.data = tensor.data.to(model.dtype)

@@ -8,6 +8,7 @@ from compactmtl.compiler.cost import CostModel, conv_shape
 from compactmtl.compiler.rules import Facts
 from compactmtl.compiler.rules.base import channelwise
 from compactmtl.compiler.rules.grouped import Grouped
+from compactmtl.compiler.rules.sharing import is_shared
 from compactmtl.compiler.rules.ungrouped import Ungrouped
 from compactmtl.compiler.rules.weights import num_groups
 
@@ -26,7 +27,7 @@ def regroup(facts: Facts, cost: CostModel) -> Facts:
 
 def _dense_pays(node: fx.Node, facts: Facts, cost: CostModel) -> bool:
     rule, live = facts.rules[node], facts.live[node]
-    if not live.any():
+    if not live.any() or is_shared(node, facts):  # calls of one layer must be written alike
         return False
     rows = rule.pad_rows(node, live, facts)
     columns = rule.needs(node, rows, facts)[channelwise(node)]

@@ -37,6 +37,13 @@ def value_of(node: fx.Node, axis: int = 1) -> Value | None:
     return Value(node, axis, tensor.shape[axis])
 
 
+def symbolic_shape(node: fx.Node) -> tuple[object, ...]:
+    """Return a node's shape, free sizes as their expressions; empty for anything but a tensor."""
+    value = node.meta.get("val")
+    shape = value.shape if isinstance(value, Tensor) else ()
+    return tuple(size if isinstance(size, int) else size.node.expr for size in shape)
+
+
 def attribute(module: torch.nn.Module, target: str) -> Tensor:
     """Return the parameter or buffer with this dotted name."""
     owner_name, _, name = target.rpartition(".")

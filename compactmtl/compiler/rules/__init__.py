@@ -9,6 +9,7 @@ from compactmtl.compiler.rules.batch_norm import BatchNorm
 from compactmtl.compiler.rules.binary import Binary
 from compactmtl.compiler.rules.blocks import Blocks
 from compactmtl.compiler.rules.cat import Cat
+from compactmtl.compiler.rules.constant import Repeat
 from compactmtl.compiler.rules.conv import Conv
 from compactmtl.compiler.rules.depthwise import Depthwise
 from compactmtl.compiler.rules.elementwise import Elementwise
@@ -44,6 +45,7 @@ RULES: tuple[Rule, ...] = (
     EdgePad(),
     Select(),
     Slice(),
+    Repeat(),
 )
 """In order: the first rule that covers an op and does not refuse the node takes it."""
 

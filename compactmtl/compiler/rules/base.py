@@ -32,6 +32,7 @@ class Facts:
         live: Per channel whether its content must be right.
         whole: Per first parameter of a layer why the layer must stay whole.
         readers: Per parameter or buffer the nodes that use it, in graph order.
+        sizes: Per size that is free the first value that has it, and its axis.
     """
 
     module: fx.GraphModule
@@ -42,6 +43,7 @@ class Facts:
     live: dict[fx.Node, Tensor] = field(default_factory=dict)
     whole: dict[str, str] = field(default_factory=dict)
     readers: dict[str, list[fx.Node]] = field(init=False)
+    sizes: dict[object, tuple[fx.Node, int]] = field(default_factory=dict)
     _patterns: dict[str, Tensor] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -109,6 +111,10 @@ class Rule(ABC):
     @abstractmethod
     def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
         """Return the input channels whose content the live output channels depend on."""
+
+    def settled(self, node: fx.Node, facts: Facts) -> Rule:
+        """Return the rule for this node once its live channels are known: itself, or a cheaper."""
+        return self
 
     def wants_axis(self, node: fx.Node) -> int | None:
         """Return the channel axis that its inputs must have; None: any one."""

@@ -5,13 +5,15 @@ import math
 import torch
 from torch import Tensor, fx
 
-from compactmtl.compiler.rules.base import Facts, PairByPair
+from compactmtl.compiler.rules.against import against_constant
+from compactmtl.compiler.rules.base import Facts, PairByPair, Rule
 
 
 class Binary(PairByPair):
     """``y[:, c] = a[:, c] op b[:, c]`` for addition, subtraction and multiplication.
 
-    Rewrites: both operands are brought to one layout, the larger one through a select.
+    Rewrites: both operands are brought to one layout, the larger one through a select. An operand
+    of which only constants matter is not read, see ``AgainstConstant``.
     Leaves alone: operands of different channel counts or ranks (broadcasting over channels), and
     operands that are parameters.
     Algebra: constants combine by the op; 0 times anything is 0 (modulo Inf and NaN).
@@ -43,3 +45,7 @@ class Binary(PairByPair):
         if node.target.overloadpacket.__name__ == "mul":  # type: ignore[union-attr]
             result = torch.where((a == 0) | (b == 0), torch.zeros_like(result), result)
         return result
+
+    def settled(self, node: fx.Node, facts: Facts) -> Rule:
+        """Store the constants of an operand that is nothing else."""
+        return against_constant(node, facts) or self

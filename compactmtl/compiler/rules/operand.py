@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx
 
+from compactmtl.compiler.rules.against import against_constant
 from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule
 from compactmtl.compiler.rules.parameters import adapt_views, held, is_parameter, reader_of
 from compactmtl.compiler.rules.sharing import layout_of_all_calls, refuses_sharing
@@ -112,7 +113,8 @@ class ChannelParameter(Rule):
 class Broadcast(Rule):
     """``y[c] = x[c] op z``, z the same for all channels: a parameter, a number, a map of gates.
 
-    Rewrites: z gets all its own channels.
+    Rewrites: z gets all its own channels. Where it is one number, that is stored, see
+    ``AgainstConstant``.
     Leaves alone: z of more axes than x, a division by a computed z or one that holds 0.
     Algebra: a constant stays constant where z is one number; ``x * 0`` is the constant 0.
     """
@@ -169,6 +171,13 @@ class Broadcast(Rule):
         if _name(node) == "mul":
             after = torch.where((before == 0) | torch.tensor(number == 0), 0.0, after)
         return after
+
+    def settled(self, node: fx.Node, facts: Facts) -> Rule:
+        """Store z where it is one number that was computed."""
+        other = self._pair(node, facts)[1]
+        is_computed = other in facts.values and not is_parameter(other)
+        rule = against_constant(node, facts, one_number=True) if is_computed else None
+        return rule or self
 
     def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
         """Read live channels, and all of z."""

@@ -91,8 +91,9 @@ def live_anywhere(node: fx.Node, facts: Facts) -> Tensor:
 
 
 def lowered_calls(old: fx.Node, lowering: "Lowering") -> list[fx.Node]:
-    """Return the captured calls of a layer that the plan keeps, in graph order."""
-    return [call for call in calls(old, lowering.facts) if lowering.plan.stored[call.name]]
+    """Return the captured calls of a layer that stay calls in the plan, in graph order."""
+    facts, stored = lowering.facts, lowering.plan.stored
+    return [call for call in calls(old, facts) if stored[call.name] and facts.rules[call].cuts]
 
 
 def read_together(
