@@ -1,0 +1,173 @@
+"""The cost table: what layers and gathers cost in ONNX Runtime, as ``calibrate`` measured it."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from compactmtl.compiler.kernels import TERMS, Layer, Work, gather, kernel, reorder, work
+from compactmtl.compiler.tables import DEFAULT
+from compactmtl.environment import cpu_model, version
+from compactmtl.errors import CorruptFileError
+from compactmtl.files import read_json, write_json
+
+Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Accuracy(BaseModel):
+    """How far predictions are off on shapes that were left out of the fit, relative to measured.
+
+    Attributes:
+        num: Measurements; each was left out once (five folds).
+        median: Of the absolute relative error.
+        p90: Its 90th percentile.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    num: int
+    median: float
+    p90: float
+
+
+class CostTable(BaseModel):
+    """A cost model in nanoseconds that was measured on one machine.
+
+    Times grow with every channel as long as the kernel stays the same. Changes between the blocked
+    and the plain layout are charged to the layer that causes them: to the producer of a value whose
+    channel count calls for the other layout than its own, and to a reader that cannot take what
+    its count promises.
+
+    Attributes:
+        runtime: Name and version of the runtime.
+        cpu: The processor.
+        threads: Threads of the runtime.
+        clock: "cpu": CPU time of the process; "wall": elapsed time, with several threads.
+        align: Divisor of the channel counts that take blocked kernels.
+        block: Channels of a block; 1 where the runtime has no blocked kernels.
+        rates: Nanoseconds per unit of work, by kernel and term (``compactmtl.compiler.kernels``).
+        accuracy: How well it predicts, over all measurements.
+        by_kernel: The same per kernel.
+        environment: What it was measured on, in full.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: Literal[1] = 1
+    runtime: str
+    cpu: str
+    threads: int = Field(ge=1)
+    clock: Literal["cpu", "wall"]
+    align: int = Field(ge=1)
+    block: int = Field(ge=1)
+    rates: dict[str, dict[str, Rate]]
+    accuracy: Accuracy
+    by_kernel: dict[str, Accuracy] = {}
+    environment: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        for name, terms in TERMS.items():
+            missing = set(terms) - set(self.rates.get(name, {}))
+            if missing:
+                raise ValueError(f"rates of `{name}` lack {', '.join(sorted(missing))}")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Return what it predicts, for the report."""
+        return f"time in {self.runtime}"
+
+    @property
+    def device(self) -> str:
+        """Return what it was measured on."""
+        return f"{self.cpu}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+    @property
+    def unifies(self) -> bool:
+        """Tell that slices of a residual stream cost more than they save."""
+        return True
+
+    def conv(self, shape: Layer) -> float:
+        """Return the nanoseconds of one layer and of the changes of layout it causes."""
+        if not shape.rows or not shape.columns:
+            return 0.0
+        name = kernel(shape, align=self.align, block=self.block)
+        time = self.time(work(shape, align=self.align, block=self.block))
+        if name == "linear" or self.block == 1:
+            return time
+        path = name.partition(".")[2]
+        if path != "blocked" and self._promises_blocks(shape.columns):
+            time += self._reorder(shape.columns, shape.in_positions, to="plain")
+        if path == "plain" and self._promises_blocks(shape.rows):
+            time += self._reorder(shape.rows, shape.positions, to="blocked")
+        if path != "plain" and not self._promises_blocks(shape.rows):
+            time += self._reorder(shape.rows, shape.positions, to="plain")
+        return time
+
+    def gather(self, *, stored: int, read: int, positions: int) -> float:
+        """Return the nanoseconds of a gather and of the changes of layout around it."""
+        if not read:
+            return 0.0
+        time = self.time(gather(read, positions))
+        if positions > 1 and self._promises_blocks(stored):
+            time += self._reorder(stored, positions, to="plain")
+        if positions > 1 and self._promises_blocks(read) and read >= self.block:
+            time += self._reorder(read, positions, to="blocked")
+        return time
+
+    def time(self, amount: Work) -> float:
+        """Return the nanoseconds of some work."""
+        return sum(self.rates[name][term] * much for (name, term), much in amount.items())
+
+    def not_here(self) -> str:
+        """Say that it was not measured on this machine's processor and runtime; "" if it was."""
+        here = f"onnxruntime {version('onnxruntime')} on {cpu_model()}"
+        tuned = f"{self.runtime} on {self.cpu}"
+        return "" if here == tuned else f"tuned for {tuned}, not measured on {here}"
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON, atomically.
+
+        Raises:
+            WriteError: The file cannot be written.
+        """
+        write_json(Path(path), self.model_dump(mode="json"))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a table that ``calibrate`` wrote.
+
+        Raises:
+            MissingFileError: There is no such file.
+            CorruptFileError: It is not a cost table.
+        """
+        document = read_json(Path(path))
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise CorruptFileError(
+                f"`{path}` is not a cost table: {_first(error.errors())}",
+                hint="`compactmtl calibrate -o FILE` writes one",
+            ) from error
+
+    def _promises_blocks(self, channels: int) -> bool:
+        """Tell whether a value of so many channels is expected in the blocked layout."""
+        return self.block > 1 and channels % self.align == 0
+
+    def _reorder(self, channels: int, positions: int, *, to: str) -> float:
+        return self.time(reorder(channels, positions, to=to, block=self.block))
+
+
+@lru_cache
+def default_table() -> CostTable:
+    """Return the table that ships."""
+    return CostTable.load(DEFAULT)
+
+
+def _first(errors: list[Any]) -> str:
+    found: Mapping[str, Any] = errors[0]
+    where = ".".join(str(part) for part in found["loc"])
+    return f"{where}: {found['msg']}" if where else str(found["msg"])
