@@ -67,7 +67,7 @@ def draw(generator: random.Random, *, align: int, block: int) -> Iterator[Chain]
 
     while True:
         kind, side = generator.random(), generator.choice(SIDES)
-        length, gathered = generator.choice((1, 2, 4, 4)), 0
+        length, gathered, added = generator.choice((1, 2, 4, 4)), 0, False
         if kind < 0.28:
             layer = Convolution(width(4, 512), width(4, 512), 1, 1, side)
         elif kind < 0.52:
@@ -84,14 +84,18 @@ def draw(generator: random.Random, *, align: int, block: int) -> Iterator[Chain]
             columns = rows if generator.random() < 0.6 else columns
             size = generator.choice((1, 3, 3))
             layer = Convolution(groups * rows, groups * columns, size, groups, side)
-        elif kind < 0.92:
+        elif kind < 0.90:
             layer = Convolution(width(8, 4096), width(8, 4096), side=0)
+        elif kind < 0.96 and align > 1:
+            channels = ceil_to(width(16, 256), align) + generator.randrange(1, align)
+            layer = Convolution(channels, channels, 1, 1, side)
+            added = True
         else:
             stored = width(16, 512)
             layer = Convolution(stored, stored, generator.choice((1, 1, 3)), 1, side)
             gathered = min(width(4, stored), stored - 1)
             length = generator.choice((2, 3, 4))
-        chain = Chain(layer, length, gathered)
+        chain = Chain(layer, length, gathered, added)
         if _fits(chain):
             yield chain
 
@@ -163,7 +167,8 @@ def make_table(
 
 def _kernels(chain: Chain, align: int, block: int) -> set[str]:
     names = {kernel(layer, align=align, block=block) for layer in chain.layers()}
-    return names | ({"gather"} if chain.gathered else set())
+    names |= {"gather"} if chain.gathered else set()
+    return names | ({"addition"} if chain.added else set())
 
 
 def _accuracy(errors: Array) -> Accuracy:

@@ -10,7 +10,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from compactmtl.compiler.kernels import Work, gather, kernel, reorder, work
+from compactmtl.compiler.kernels import Work, addition, gather, kernel, reorder, work
 
 OPSET, IR_VERSION = 20, 10  # what any ONNX Runtime of the last years reads
 BLOCKS = (32, 16, 8, 4)
@@ -55,11 +55,14 @@ class Chain:
         length: Number of layers.
         gathered: Input channels that each layer but the first gathers of those that are there; 0
             for no gathers.
+        added: Whether each layer's input is added to its output; for layers that keep the number
+            of channels, in the plain layout.
     """
 
     layer: Convolution
     length: int
     gathered: int = 0
+    added: bool = False
 
     def layers(self) -> list[Convolution]:
         """Return the layers as they run."""
@@ -96,13 +99,17 @@ class Chain:
             add(work(layer, align=align, block=block))
             layout = "blocked" if path in ("blocked", "direct") else "plain"
             channels = layer.rows
+            if self.added:
+                add(addition(channels, positions))
         bring("plain")
         return total
 
 
 def prepare(chain: Chain, *, threads: int) -> Callable[[], object]:
     """Return a call that runs the chain once in ONNX Runtime."""
-    session = _session(_model(chain.layer.columns, chain.layers(), chain.layer.side), threads)
+    layer = chain.layer
+    model = _model(layer.columns, chain.layers(), layer.side, added=chain.added)
+    session = _session(model, threads)
     shape = _shape(chain.layer.columns, chain.layer.side)
     values = {"x": np.random.default_rng(0).random(shape, dtype=np.float32)}
     return lambda: session.run(None, values)
@@ -134,7 +141,9 @@ def _blocked_rows(*, columns: int) -> int:
     return int(sizes[found[0].input[1]][0]) if found else 0
 
 
-def _model(columns: int, layers: Sequence[Convolution], side: int) -> onnx.ModelProto:
+def _model(
+    columns: int, layers: Sequence[Convolution], side: int, *, added: bool = False
+) -> onnx.ModelProto:
     random = np.random.default_rng(0)
     nodes, constants, channels, value = [], [], columns, "x"
 
@@ -156,6 +165,9 @@ def _model(columns: int, layers: Sequence[Convolution], side: int) -> onnx.Model
             nodes.append(helper.make_node("Conv", inputs, [output], pads=pads, group=layer.groups))
         else:
             nodes.append(helper.make_node("Gemm", inputs, [output], transB=1))
+        if added:
+            nodes.append(helper.make_node("Add", [output, value], [f"sum{index}"]))
+            output = f"sum{index}"
         value, channels = f"value{index}", layer.rows
         nodes.append(helper.make_node("Relu", [output], [value]))
     source = helper.make_tensor_value_info("x", TensorProto.FLOAT, _shape(columns, side))

@@ -10,6 +10,8 @@ AVX-512, 8 with AVX2) and ``align`` the divisor it wants input channels to have 
 - A depthwise convolution is blocked where its channels divide by ``align``; any other grouped one
   where the channels of a group divide by ``block`` on both sides.
 - A value that changes between the blocked and the plain layout is reordered.
+- An addition to the output of a blocked convolution, and the activation behind it, are done within
+  the convolution; in the plain layout they are passes over memory of their own.
 
 Work is a sum of terms, each of which never falls as a channel is added within one kernel, so with
 rates that are not negative so is the time.
@@ -38,6 +40,7 @@ TERMS: Final[dict[str, tuple[str, ...]]] = {
     "to blocked": ("calls", "numbers"),
     "to plain": ("calls", "numbers"),
     "gather": ("calls", "channels", "numbers"),
+    "addition": ("calls", "numbers"),
 }
 """Per kernel the terms of its time.
 
@@ -144,3 +147,8 @@ def gather(channels: int, positions: int) -> Work:
         ("gather", "channels"): channels,
         ("gather", "numbers"): channels * positions,
     }
+
+
+def addition(channels: int, positions: int) -> Work:
+    """Return the work of an addition and its activation in the plain layout."""
+    return {("addition", "calls"): 1, ("addition", "numbers"): channels * positions}

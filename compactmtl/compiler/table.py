@@ -7,11 +7,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from compactmtl.compiler.kernels import TERMS, Layer, Work, gather, kernel, reorder, work
+from compactmtl.compiler.kernels import TERMS, Layer, Work, addition, gather, kernel, reorder, work
 from compactmtl.compiler.tables import DEFAULT
 from compactmtl.environment import cpu_model, version
 from compactmtl.errors import CorruptFileError
 from compactmtl.files import read_json, write_json
+
+ADDED = 0.5
+"""Share of the values in the plain layout that are operands of an addition, as the outputs of the
+widest convolutions of residual networks are; a layer's shape does not say which."""
 
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -38,7 +42,7 @@ class CostTable(BaseModel):
     Times grow with every channel as long as the kernel stays the same. Changes between the blocked
     and the plain layout are charged to the layer that causes them: to the producer of a value whose
     channel count calls for the other layout than its own, and to a reader that cannot take what
-    its count promises.
+    its count promises. So are additions that a blocked convolution would have done on the way.
 
     Attributes:
         runtime: Name and version of the runtime.
@@ -105,6 +109,8 @@ class CostTable(BaseModel):
             time += self._reorder(shape.rows, shape.positions, to="blocked")
         if path != "plain" and not self._promises_blocks(shape.rows):
             time += self._reorder(shape.rows, shape.positions, to="plain")
+        if not self._promises_blocks(shape.rows):
+            time += ADDED * self.time(addition(shape.rows, shape.positions))
         return time
 
     def gather(self, *, stored: int, read: int, positions: int) -> float:
