@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -183,17 +184,12 @@ def verify(
 
 
 def pool_indices(model: onnx.ModelProto) -> list[str]:
-    """Return the values that hold the plane indices of each max-pooling, in order."""
-    flat = {
-        node.output[1]
-        for node in model.graph.node
-        if node.op_type == "MaxPool" and len(node.output) > 1 and node.output[1]
-    }
-    return [
-        node.output[0]
-        for node in model.graph.node
-        if node.op_type == "Sub" and node.input[0] in flat
-    ]
+    """Return the values that hold the plane indices of each max-pooling, in order.
+
+    The exporter calls a node after the torch op whose output it makes: here, output 1 of the pool.
+    """
+    name = re.compile(r"node_max_pool2d_with_indices(_\d+)?__1")
+    return [node.output[0] for node in model.graph.node if name.fullmatch(node.name)]
 
 
 def _with_outputs(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:

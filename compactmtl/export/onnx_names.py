@@ -50,11 +50,11 @@ def rename_dimensions(model: ModelProto) -> None:
             # "s5" is a symbol itself; "32*s5" says that the dimension is a multiple.
             if match := re.fullmatch(r"(?:(\d+)\*)?(s\d+)", text):
                 symbols[match[2]] = f"({name}//{match[1]})" if match[1] else name
-    graph = model.graph
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_param:
-                dim.dim_param = _readable(dim.dim_param, texts, symbols)
+    for graph in _graphs(model.graph):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            for dim in value.type.tensor_type.shape.dim:
+                if dim.dim_param:
+                    dim.dim_param = _readable(dim.dim_param, texts, symbols)
 
 
 def shape_of(value: ValueInfoProto) -> list[int | str]:
@@ -64,13 +64,15 @@ def shape_of(value: ValueInfoProto) -> list[int | str]:
 
 def strip_traces(model: ModelProto) -> None:
     """Remove source lines and module traces, which hold paths of the machine that exported."""
-    del model.graph.metadata_props[:]
-    for node in model.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
-        del value.metadata_props[:]
-        value.doc_string = ""
+    for graph in _graphs(model.graph):
+        del graph.metadata_props[:]
+        graph.doc_string = ""
+        for node in graph.node:
+            del node.metadata_props[:]
+            node.doc_string = ""
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            del value.metadata_props[:]
+            value.doc_string = ""
 
 
 def _readable(text: str, texts: Mapping[str, str], symbols: Mapping[str, str]) -> str:
@@ -82,12 +84,19 @@ def _readable(text: str, texts: Mapping[str, str], symbols: Mapping[str, str]) -
 
 def _values(graph: GraphProto) -> Iterable[str]:
     """Yield the name of everything the graph defines, subgraphs included."""
-    yield from (value.name for value in graph.input)
-    yield from (tensor.name for tensor in graph.initializer)
+    for inner in _graphs(graph):
+        yield from (value.name for value in inner.input)
+        yield from (tensor.name for tensor in inner.initializer)
+        for node in inner.node:
+            yield from node.output
+
+
+def _graphs(graph: GraphProto) -> Iterable[GraphProto]:
+    """Yield a graph and all graphs inside it."""
+    yield graph
     for node in graph.node:
-        yield from node.output
         for subgraph in _subgraphs(node.attribute):
-            yield from _values(subgraph)
+            yield from _graphs(subgraph)
 
 
 def _subgraphs(attributes: Iterable[AttributeProto]) -> Iterable[GraphProto]:
