@@ -13,6 +13,9 @@ def inspect(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="Checkpoint, compact model, ONNX or weights.")
     ],
+    why: Annotated[
+        str | None, typer.Option(metavar="LAYER", help="Why a layer has the channels it has.")
+    ] = None,
     *,
     json: Json = False,
     quiet: Quiet = False,
@@ -22,15 +25,21 @@ def inspect(
 
     Takes a checkpoint, a compact model or its folder, a run folder, an ONNX file, a state dict or
     safetensors. Nothing in the file is run. Zero groups are weights that read one input channel and
-    are exactly 0; zero filters are those that make one output channel.
+    are exactly 0; zero filters are those that make one output channel. --why takes a layer of a
+    compact folder and says who reads each of its channels, and what kept it from being removed.
 
     Examples:
       compactmtl inspect runs/rooms-demo-20250101-120000-0/ckpt.pt
       compactmtl inspect compact/
+      compactmtl inspect compact/ --why encoder.layer3.2.conv1
       compactmtl inspect compact/model.onnx --json | jq .totals
     """
+    from compactmtl.cli.inspect_why import show_why
     from compactmtl.inspection import inspect_file
 
+    if why is not None:
+        show_why(file, why)
+        return
     found = inspect_file(file)
     facts = [(name, _text(value)) for name, value in found.facts.items() if value is not None]
     tasks = [(name, _text(spec.get("kind"))) for name, spec in found.tasks.items()]
@@ -67,6 +76,8 @@ def inspect(
     )
     for note in found.notes:
         console.info(note)
+    if found.what == "a compact model":
+        console.info("--why LAYER says who reads a layer's channels, and what keeps them there.")
     console.result(document)
 
 

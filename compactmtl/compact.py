@@ -132,6 +132,8 @@ class CompactModel:
         manifest: What it is.
         report: What the compiler did.
         plan: Which channels of the original each layer has, as JSON data.
+        why: Why each layer has them, as JSON data; known where the model was just compiled, and
+            in ``why.json`` of its folder.
     """
 
     module: ModalGraph
@@ -139,6 +141,7 @@ class CompactModel:
     manifest: Manifest
     report: CompressReport
     plan: dict[str, Any]
+    why: dict[str, Any] = field(default_factory=dict)
 
     def example_inputs(self) -> tuple[Tensor, ...]:
         """Return random inputs of the example shapes, on the CPU."""

@@ -25,6 +25,7 @@ from compactmtl.compiler.rules import Facts
 from compactmtl.compiler.samples import input_sets
 from compactmtl.compiler.selection import POOLS_WITH_POSITIONS
 from compactmtl.compiler.verify import Quartet, StoredPool, verify
+from compactmtl.compiler.why import full_layouts, why
 from compactmtl.complexity import count
 from compactmtl.errors import UsageError
 from compactmtl.graph_mode import modal
@@ -133,8 +134,14 @@ def compress(
                         pruned=prune_zero_channels, recipe=recipe),
             group_norms=[] if helped else group_norms(facts),
         )  # fmt: skip
+    layouts = lowering.layouts_by_name() if prune_zero_channels else full_layouts(facts)
     return CompactModel(
-        module=modal(compact), dense=dense, manifest=manifest, report=report, plan=plan.to_dict()
+        module=modal(compact),
+        dense=dense,
+        manifest=manifest,
+        report=report,
+        plan=plan.to_dict(),
+        why=why(facts, plan, layouts, names, cost=cost.name, pruned=prune_zero_channels),
     )
 
 

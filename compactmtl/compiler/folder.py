@@ -25,7 +25,15 @@ from compactmtl.files import (
 from compactmtl.pt2 import read_manifest
 
 FORMAT_VERSION = 1
-FILES = ("model.pt2", "dense.pt2", "weights.safetensors", "plan.json", "report.json", "inputs.npz")
+FILES = (
+    "model.pt2",
+    "dense.pt2",
+    "weights.safetensors",
+    "plan.json",
+    "report.json",
+    "why.json",
+    "inputs.npz",
+)
 
 
 def write_folder(
@@ -119,6 +127,7 @@ def _fill(
         "environment": environment(),
     }
     write_json(folder / "report.json", document)
+    write_json(folder / "why.json", {**compact.why, "model": document["model"]})
     _write_inputs(compact, folder / "inputs.npz", images, origin)
     return document
 
