@@ -26,6 +26,7 @@ _HOMES = {
     "is_expanded": "compactmtl.overparam",
     "load": "compactmtl.compact",
     "param_groups": "compactmtl.overparam",
+    "replay": "compactmtl.compiler",
     "report": "compactmtl.report",
     "task_step": "compactmtl.overparam",
     "training_step": "compactmtl.overparam",
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from compactmtl.compact import load as load
     from compactmtl.compiler import census as census
     from compactmtl.compiler import compress as compress
+    from compactmtl.compiler import replay as replay
     from compactmtl.export import export as export
     from compactmtl.multitask import Task as Task
     from compactmtl.overparam import contract as contract

@@ -14,6 +14,7 @@ from torch.export import Dim, ExportedProgram
 
 from compactmtl.errors import CompilerError, CorruptFileError, UsageError
 from compactmtl.graph_mode import ModalGraph, modal
+from compactmtl.parameter_map import scatter
 from compactmtl.pt2 import open_pt2, read_manifest, save_pt2
 
 FORMAT_VERSION = 1
@@ -95,6 +96,10 @@ class CompressReport:
         seconds: Wall time per pass.
         notes: Sentences for the user.
         group_norms: Where nothing could be removed: per layer how large its input groups are.
+        dropped_modules: Modules that do nothing in eval mode, and so are not in the compact model:
+            auxiliary heads, stochastic depth; each with its class and number of parameters.
+        finetuned: Where the weights were trained further: recipe, run, epochs, and the metrics of
+            every task before and after. Exactness was proved of the weights before.
     """
 
     before: Cost
@@ -109,6 +114,8 @@ class CompressReport:
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     group_norms: list[dict[str, Any]] = field(default_factory=list)
+    dropped_modules: list[dict[str, Any]] = field(default_factory=list)
+    finetuned: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON data."""
@@ -131,7 +138,7 @@ class CompactModel:
             model was loaded.
         manifest: What it is.
         report: What the compiler did.
-        plan: Which channels of the original each layer has, as JSON data.
+        plan: Which channels of the original each value and each parameter has, as JSON data.
         why: Why each layer has them, as JSON data; known where the model was just compiled, and
             in ``why.json`` of its folder.
     """
@@ -146,6 +153,21 @@ class CompactModel:
     def example_inputs(self) -> tuple[Tensor, ...]:
         """Return random inputs of the example shapes, on the CPU."""
         return tuple(spec.example() for spec in self.manifest.inputs)
+
+    def original_state_dict(self) -> dict[str, Tensor]:
+        """Return the weights at the shapes of the original network, zero where they were removed.
+
+        The original network computes with them what the compact model does, trained further or
+        not: load them with ``strict=False``, for layers that are gone altogether, and parameters
+        that work in train mode only, are not among them. Not so where the compact model has a bias
+        that the original lacks (``plan["parameters"][name]["new"]``): it stands for constants.
+
+        Raises:
+            WeightsError: A weight has no place in the original: a grouped convolution that was
+                written as a dense one, and trained to read across groups; or a rule of the user's
+                own cut a parameter in a way that it did not tell.
+        """
+        return scatter(self.module.state_dict(), self.plan["parameters"])
 
     def exported_program(self, which: Which = "compact") -> ExportedProgram:
         """Return the graph as an ``ExportedProgram`` in eval mode, with the axes that were free.

@@ -2,5 +2,6 @@
 
 from compactmtl.compiler.census import census
 from compactmtl.compiler.compress import compress
+from compactmtl.compiler.replay import replay
 
-__all__ = ["census", "compress"]
+__all__ = ["census", "compress", "replay"]

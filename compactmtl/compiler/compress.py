@@ -13,19 +13,22 @@ from compactmtl.compiler.analysis import analyse
 from compactmtl.compiler.capture import Captured, Inputs, capture
 from compactmtl.compiler.census import count_channels
 from compactmtl.compiler.cost import CostModel, cost_model
+from compactmtl.compiler.dropped import dropped_modules
 from compactmtl.compiler.lower import Lowering
 from compactmtl.compiler.names import choose_names
 from compactmtl.compiler.normalise import normalise, op_name
 from compactmtl.compiler.notes import group_norms, is_smaller, notes
 from compactmtl.compiler.passes import Passes, Progress
 from compactmtl.compiler.plan import make_plan, untouched_plan
+from compactmtl.compiler.plan_document import parse_plan, plan_document
 from compactmtl.compiler.precision import double_copy, restore_precision, to_double
+from compactmtl.compiler.recorded import recorded_lowering
 from compactmtl.compiler.regroup import regroup
 from compactmtl.compiler.rules import Facts
 from compactmtl.compiler.samples import input_sets
 from compactmtl.compiler.selection import POOLS_WITH_POSITIONS
 from compactmtl.compiler.verify import Quartet, StoredPool, verify
-from compactmtl.compiler.why import full_layouts, why
+from compactmtl.compiler.why import why
 from compactmtl.complexity import count
 from compactmtl.errors import UsageError
 from compactmtl.graph_mode import modal
@@ -39,6 +42,7 @@ def compress(
     prune_zero_channels: bool = True,
     objective: str | CostModel = "latency",
     gather: bool = True,
+    plan: Mapping[str, Any] | None = None,
     dynamic: bool = True,
     images: Iterable[Tensor | Sequence[Tensor]] = (),
     input_names: Sequence[str] | None = None,
@@ -60,6 +64,7 @@ def compress(
         prune_zero_channels: Remove dead channels; otherwise only contract, and say what could go.
         objective: "latency", "macs" or "params", or a cost model of your own.
         gather: Allow layers to read through a gather.
+        plan: An earlier plan to carry out, instead of making one; see ``replay``.
         dynamic: Leave batch, height and width free where the network allows it.
         images: Further inputs to verify on, real ones if there are any.
         input_names: Names for the inputs; None: those of the network's ``forward``.
@@ -77,6 +82,7 @@ def compress(
         NonFiniteError: A weight, or an output of the original, is NaN or Inf.
         VerificationError: Compact and original differ by more than rounding.
         UsageError: Names or images do not fit the network's inputs and outputs.
+        CompilerError: ``plan`` was made of another network.
     """
     cost = cost_model(objective, gather=gather)
     images = list(images)
@@ -96,13 +102,19 @@ def compress(
             recipe=recipe,
             torch=torch.__version__,
         )
+        dropped = dropped_modules(plain, captured.module)
         samples = input_sets(captured, images)
         normalise(captured.module)
     with passes.run("analyse"):
-        facts = regroup(analyse(captured.module), cost)
-        possible = make_plan(facts, cost)
+        facts = analyse(captured.module)
+        if plan is None:
+            facts = regroup(facts, cost)
+            lowering = Lowering(facts, make_plan(facts, cost), cost)
+        else:
+            lowering = recorded_lowering(facts, parse_plan(plan, "`plan`"), cost)
+            facts = lowering.facts
+        possible = lowering.plan
     with passes.run("lower"):
-        lowering = Lowering(facts, possible, cost)
         smallest = lowering.run()
         compact64 = smallest if prune_zero_channels else double_copy(captured.module)
         compact = copy.deepcopy(compact64)
@@ -116,7 +128,8 @@ def compress(
         single = _single(captured)
         before, after = count(dense, single), count(modal(compact), single)
         goal = after if prune_zero_channels else count(smallest, [to_double(x) for x in single])
-        plan = possible if prune_zero_channels else untouched_plan(facts)
+        chosen = possible if prune_zero_channels else untouched_plan(facts)
+        layouts = lowering.layouts_by_name() if prune_zero_channels else chosen.stored
         census = count_channels(facts)
         helped = is_smaller(explain.cost(before), explain.cost(goal))
         report = CompressReport(
@@ -124,24 +137,24 @@ def compress(
             after=explain.cost(after),
             max_rel_error=verification.max_rel_error,
             census=census,
-            layers=explain.layer_table(facts, compact, plan, before, after),
+            layers=explain.layer_table(facts, compact, chosen, before, after),
             opaque=explain.opaque_table(facts),
             carriers=explain.carrier_table(facts),
-            gathers=len(plan.gathers),
+            gathers=len(chosen.gathers),
             verification=verification.to_dict(),
             seconds=passes.seconds,
             notes=notes(facts, census, explain.cost(before), explain.cost(goal),
                         pruned=prune_zero_channels, recipe=recipe),
             group_norms=[] if helped else group_norms(facts),
+            dropped_modules=dropped,
         )  # fmt: skip
-    layouts = lowering.layouts_by_name() if prune_zero_channels else full_layouts(facts)
     return CompactModel(
         module=modal(compact),
         dense=dense,
         manifest=manifest,
         report=report,
-        plan=plan.to_dict(),
-        why=why(facts, plan, layouts, names, cost=cost.name, pruned=prune_zero_channels),
+        plan=plan_document(facts, chosen, compact, layouts, pruned=prune_zero_channels),
+        why=why(facts, chosen, layouts, names, cost=cost.name, pruned=prune_zero_channels),
     )
 
 

@@ -1,6 +1,7 @@
 """Write the ``compact/`` folder: all of it, or nothing."""
 
 import io
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from compactmtl.compact import CompactModel
+from compactmtl.compiler.replay import recorded
 from compactmtl.environment import environment
 from compactmtl.errors import CompactMTLError, UsageError, WriteError
 from compactmtl.files import (
@@ -21,6 +23,7 @@ from compactmtl.files import (
     write_bytes,
     write_error,
     write_json,
+    write_text,
 )
 from compactmtl.pt2 import read_manifest
 
@@ -113,7 +116,7 @@ def _fill(
     compact.save(folder / "dense.pt2", which="dense")
     weights = {name: t.detach().contiguous() for name, t in compact.module.state_dict().items()}
     write_bytes(folder / "weights.safetensors", save(weights))
-    write_json(folder / "plan.json", compact.plan)
+    write_text(folder / "plan.json", json.dumps(recorded(compact), allow_nan=False) + "\n")
     report = compact.report.to_dict()
     parent = compact.manifest.parent
     document = {

@@ -34,6 +34,7 @@ class Lowering:
         """For each parameter that the original does not have: a tensor whose type it takes."""
         self._tensors: dict[str, Tensor] = {}
         self._indices: set[str] = set()
+        self._names = {node.name for node in facts.module.graph.nodes}
         self._layouts: dict[fx.Node, Layout] = {}
         self._selected: dict[tuple[fx.Node, Layout], fx.Node] = {}
         self._views: dict[fx.Node, tuple[fx.Node, dict[int, int]]] = {}
@@ -98,11 +99,15 @@ class Lowering:
         return self._selected[key]
 
     def _insert(self, node: fx.Node, op: OpOverload, *args: Argument) -> fx.Node:
-        """Insert an op on the channels of ``node`` behind it."""
+        """Insert an op on the channels of ``node`` behind it, under a name that no other has."""
+        name = f"{node.name}_{op.overloadpacket.__name__}"
+        while name in self._names:
+            name += "_"
+        self._names.add(name)
         axis = self.facts.values[self.original(node)].axis
         place = self._last_placeholder if node.op == "placeholder" else node
         with self.graph.inserting_after(place):
-            return self.graph.call_function(op, (node, axis, *args))
+            return self.graph.create_node("call_function", op, (node, axis, *args), name=name)
 
     def _index(self, node: fx.Node, places: list[int]) -> fx.Node:
         """Insert an index under a name that neither the original nor this graph has."""

@@ -68,11 +68,6 @@ def why(
     }
 
 
-def full_layouts(facts: Facts) -> dict[str, Sequence[int]]:
-    """Return the layouts of a graph in which nothing was removed."""
-    return {node.name: range(value.num_channels) for node, value in facts.values.items()}
-
-
 def _rows(
     node: fx.Node,
     readers: Reaches,

@@ -1,0 +1,139 @@
+"""Map every parameter of the compact model to the channels of the original that it holds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, fx
+
+from compactmtl.compiler.lower import Layout
+from compactmtl.compiler.normalise import op_name
+from compactmtl.compiler.plan import Plan
+from compactmtl.compiler.rules import Facts
+from compactmtl.compiler.rules.conv import Conv
+from compactmtl.compiler.rules.parameters import VIEWS
+from compactmtl.compiler.rules.ungrouped import Ungrouped
+from compactmtl.compiler.rules.weights import TRANSPOSED, num_groups
+from compactmtl.compiler.value import attribute
+from compactmtl.parameter_map import Axis, compact_shape
+
+CONVS = Conv.ops | TRANSPOSED
+NORMS = frozenset({"batch_norm", "instance_norm", "group_norm", "layer_norm", "prelu"})
+
+
+def parameter_map(
+    facts: Facts, compact: fx.GraphModule, plan: Plan, layouts: Mapping[str, Layout]
+) -> dict[str, dict[str, Any]]:
+    """Return, per parameter and buffer of the compact graph, where it comes from, as JSON data.
+
+    Args:
+        facts: Of the captured graph.
+        compact: The lowered graph.
+        plan: What was carried out.
+        layouts: The channels that each value stores, by node name.
+
+    Returns:
+        Per name: ``shape`` in the original, ``axes`` (per axis the original positions, None for
+        all of them; a grouped convolution's columns as one list per group; None instead of a list
+        of axes where a foreign rule cut it), and ``new``: whether the original has no such
+        parameter. A dense convolution in the place of a grouped one has ``groups``, how many the
+        original has: its columns are input channels, and only those of a row's group are weights
+        of the original.
+        The index of a gather has the channels it takes as its only axis, and no shape.
+    """
+    cut = _Cut(facts, plan, layouts)
+    names = {name for name, _ in [*facts.module.named_parameters(), *facts.module.named_buffers()]}
+    result: dict[str, dict[str, Any]] = {}
+    for node in compact.graph.nodes:
+        name = str(node.target)
+        if node.op != "get_attr" or name in result or not node.users:
+            continue
+        reader, position = _reader(node)
+        entry: dict[str, Any] = {"shape": None, "axes": None, "new": name not in names}
+        result[name] = entry
+        if name in names:
+            entry["shape"] = list(attribute(facts.module, name).shape)
+            entry["axes"] = cut.axes(reader, position, entry["shape"])
+            if position == 1 and cut.is_ungrouped(reader):
+                entry["groups"] = num_groups(cut.originals[reader.name])
+        elif op_name(reader) in CONVS:
+            rows = facts.num_channels(cut.originals[reader.name])
+            entry["shape"] = [rows]
+            entry["axes"] = [_ids(layouts[reader.name], rows)]
+        elif reader.name in layouts:
+            entry["axes"] = [list(layouts[reader.name])]
+        if entry["shape"] is not None and not _fits(entry, attribute(compact, name)):
+            entry["axes"] = None
+    return result
+
+
+def _reader(node: fx.Node) -> tuple[fx.Node, int]:
+    """Return who reads a parameter, and at which argument; -1 through views of it."""
+    reader = next(iter(node.users))
+    if op_name(reader) in VIEWS and reader.args[0] is node and reader.users:
+        return _reader(reader)[0], -1
+    return reader, next((i for i, a in enumerate(reader.args) if a is node), -1)
+
+
+class _Cut:
+    """How the parameters of one network were cut."""
+
+    def __init__(self, facts: Facts, plan: Plan, layouts: Mapping[str, Layout]) -> None:
+        self.facts, self.plan, self.layouts = facts, plan, layouts
+        self.originals = {node.name: node for node in facts.module.graph.nodes}
+
+    def axes(self, reader: fx.Node, position: int, shape: list[int]) -> list[Axis]:
+        """Return the original positions along each axis of a parameter that the original has."""
+        original = self.originals.get(reader.name)
+        whole: list[Axis] = [None] * len(shape)
+        if original not in self.facts.rules or reader.name not in self.layouts:
+            return whole  # opaque: nothing is cut
+        layout, name = self.layouts[reader.name], op_name(reader)
+        if name in CONVS and position == 1:
+            return self._weight_axes(reader, original, shape)
+        if name in CONVS or name in NORMS:
+            return [_ids(layout, shape[0]), *whole[1:]] if shape else whole
+        value = self.facts.values[original]
+        axis = value.axis - (original.meta["val"].ndim - len(shape))
+        if position < 0:
+            axis = 0  # a view brings the vector to the channel axis
+        if 0 <= axis < len(shape) and shape[axis] == value.num_channels:
+            whole[axis] = _ids(layout, shape[axis])
+        return whole
+
+    def is_ungrouped(self, node: fx.Node) -> bool:
+        """Tell whether a node is a dense convolution in the place of a grouped one."""
+        original = self.originals.get(node.name)
+        return (
+            original is not None
+            and isinstance(self.facts.rules.get(original), Ungrouped)
+            and num_groups(node) == 1
+        )
+
+    def _weight_axes(self, node: fx.Node, original: fx.Node, shape: list[int]) -> list[Axis]:
+        """Return the axes of a convolution's or linear layer's weight."""
+        rows, taps = self.layouts[node.name], [None] * (len(shape) - 2)
+        source = original.args[0]
+        assert isinstance(source, fx.Node)
+        columns = self.plan.gathers.get(node.name, self.layouts[source.name])
+        if op_name(node) in TRANSPOSED:
+            return [_ids(columns, shape[0]), _ids(rows, shape[1]), *taps]
+        groups = num_groups(node)
+        if num_groups(original) == 1 or self.is_ungrouped(node):
+            num_columns = shape[1] * num_groups(original)
+            return [_ids(rows, shape[0]), _ids(columns, num_columns), *taps]
+        size = len(columns) // groups
+        parts = [
+            [column % shape[1] for column in columns[first : first + size]]
+            for first in range(0, len(columns), size)
+        ]
+        axis: Axis = None if all(part == list(range(shape[1])) for part in parts) else parts
+        return [_ids(rows, shape[0]), axis, *taps]
+
+
+def _ids(layout: Layout, size: int) -> list[int] | None:
+    """Return a layout as JSON, None where it is every channel in its natural order."""
+    return None if layout == tuple(range(size)) else list(layout)
+
+
+def _fits(entry: dict[str, Any], tensor: Tensor) -> bool:
+    return entry["axes"] is not None and compact_shape(entry) == list(tensor.shape)
