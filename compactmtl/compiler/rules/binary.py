@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, fx
 
 from compactmtl.compiler.rules.against import against_constant
-from compactmtl.compiler.rules.base import Facts, PairByPair, Rule
+from compactmtl.compiler.rules.base import ChannelSets, Facts, PairByPair, Rule
 
 
 class Binary(PairByPair):
@@ -16,7 +16,8 @@ class Binary(PairByPair):
     of which only constants matter is not read, see ``AgainstConstant``.
     Leaves alone: operands of different channel counts or ranks (broadcasting over channels), and
     operands that are parameters.
-    Algebra: constants combine by the op; 0 times anything is 0 (modulo Inf and NaN).
+    Algebra: constants combine by the op; 0 times anything is 0 (modulo Inf and NaN), so the other
+    factor is stored there but not read.
     """
 
     ops = frozenset({"add", "sub", "mul", "maximum", "minimum"})
@@ -42,10 +43,23 @@ class Binary(PairByPair):
         a, b = (facts.constants[x] for x in node.args[:2])  # type: ignore[index]
         result: Tensor = node.target(a.nan_to_num(0.0), b.nan_to_num(0.0), **node.kwargs)  # type: ignore[operator]
         result = torch.where(a.isnan() | b.isnan(), torch.full_like(result, math.nan), result)
-        if node.target.overloadpacket.__name__ == "mul":  # type: ignore[union-attr]
+        if _is_product(node):
             result = torch.where((a == 0) | (b == 0), torch.zeros_like(result), result)
         return result
+
+    def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
+        """Read the live channels of both; of a product with the constant 0 only that factor."""
+        first, second = self.couples(node)
+        live = facts.live[node]
+        if first is second or not _is_product(node):
+            return {first: live, second: live}
+        zero = facts.constants[first] == 0
+        return {first: live & (zero | (facts.constants[second] != 0)), second: live & ~zero}
 
     def settled(self, node: fx.Node, facts: Facts) -> Rule:
         """Store the constants of an operand that is nothing else."""
         return against_constant(node, facts) or self
+
+
+def _is_product(node: fx.Node) -> bool:
+    return node.target.overloadpacket.__name__ == "mul"  # type: ignore[union-attr, no-any-return]

@@ -59,10 +59,12 @@ def _name(node: fx.Node) -> str:
 
 def _plain_average(node: fx.Node) -> bool:
     """Tell whether every window of an average pool divides by the positions it really holds."""
+    divisor = len(node.args) > 6 and node.args[6] is not None
+    if len(node.args) > 5 and not node.args[5]:  # it does not count padding
+        return not divisor
     padding = node.args[3] if len(node.args) > 3 else 0
     padded = any(padding) if isinstance(padding, (list, tuple)) else bool(padding)
     ceil_mode = len(node.args) > 4 and bool(node.args[4])
-    divisor = len(node.args) > 6 and node.args[6] is not None
     return not (padded or ceil_mode or divisor)
 
 

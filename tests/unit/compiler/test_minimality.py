@@ -214,3 +214,34 @@ def test_census_counts_three_different_things(compile_static) -> None:
         "removable_channels": 3,
         "num_channels": 22,
     }
+
+
+def test_a_factor_of_a_product_with_zero_is_not_read(compile_static) -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.a, self.gate = nn.Conv2d(3, 4, 1, bias=False), nn.Conv2d(3, 4, 1)
+
+        def forward(self, image: Tensor) -> Tensor:
+            return self.a(image) * self.gate(image).sigmoid()
+
+    net = Gated()
+    with torch.no_grad():
+        net.a.weight[0] = 0
+        net.gate.weight[1:, 2] = 0  # only what multiplies the 0 reads it
+    assert layers(compile_static(net))["gate"] == (3, 4)
+    assert layers(compile_static(net, objective="macs"))["gate"] == (2, 4)
+
+
+@pytest.mark.parametrize(("counts", "kept"), [(False, 2), (True, 4)])
+def test_constants_pass_an_average_that_does_not_count_padding(
+    compile_static, counts: bool, kept: int
+) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.AvgPool2d(3, 2, 1, count_include_pad=counts), nn.Conv2d(4, 2, 1)
+    )
+    with torch.no_grad():
+        net[0].weight[[0, 1]] = 0
+    assert layers(compile_static(net)) == {"0": (3, kept), "2": (kept, 2)}

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from itertools import pairwise
 
-from torch import nn
-
 from families.sparsify import num_columns, prunable, zero_shares
+from torch import nn
 
 TOTAL = 0.70
 EARLY, MIDDLE = 0.275, 0.90
