@@ -9,9 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from families import nets
-from families.sparsify import num_columns, prunable, randomise_norms, zero_columns, zero_shares
 from torch import Tensor, nn
+
+from sparse_families import nets
+from sparse_families.sparsify import (
+    num_columns,
+    prunable,
+    randomise_norms,
+    zero_columns,
+    zero_shares,
+)
 
 ZEROS = 0.7
 STAGES = {"layer1": (0.05, 0.0), "layer2": (0.5, 0.15), "layer3": (0.9, 0.5), "layer4": (0.75, 0.0)}

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from itertools import pairwise
 
-from families.sparsify import num_columns, prunable, zero_shares
 from torch import nn
+
+from sparse_families.sparsify import num_columns, prunable, zero_shares
 
 TOTAL = 0.70
 EARLY, MIDDLE = 0.275, 0.90

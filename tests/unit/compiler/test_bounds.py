@@ -3,7 +3,7 @@
 import pytest
 import torch
 from bounds import Bounds, bounds, fitted
-from families import FAMILIES
+from sparse_families import FAMILIES
 from torch import Tensor, nn
 
 from compactmtl.compact import CompactModel
