@@ -1,17 +1,12 @@
 """What convolutions and gathers cost on the target; it decides speed, never correctness."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import fx
-
-from compactmtl.compiler.value import fake_tensor
+from compactmtl.compiler.table import default_table
 from compactmtl.errors import UsageError
-
-WIDTHS = (4, 8, 16, 32)
-"""Multiples that runtimes like; a width is only ever rounded up to one where that costs less."""
 
 
 @dataclass(frozen=True)
@@ -106,43 +101,6 @@ class ParamsCost:
 
 
 @dataclass(frozen=True)
-class LatencyCost:
-    """Weigh multiplications against the numbers a gather moves, in units of one multiplication.
-
-    A runtime that computes in blocks of channels pays for whole blocks; where a count does not
-    divide by ``align`` it computes without blocks, at the true counts but slower.
-
-    Source of the defaults: ONNX Runtime on one x86-64 core with AVX-512; break-even of gathers at
-    R/S of 0.25, 0.65 and 0.8 for 16, 64 and 256 outputs of a 1x1 convolution (48, 34 and 64
-    multiplications per number moved); a 3x3 convolution without blocks takes 1.3 times as long per
-    multiplication, a 1x1 convolution 1.07 times.
-    """
-
-    name: str = "ONNX Runtime"
-    device: str = "x86-64 with AVX-512, 1 thread"
-    unifies: bool = True
-    block: int = 16
-    align: int = 4
-    macs_per_move: float = 45.0
-
-    def conv(self, shape: ConvShape) -> float:
-        """Count multiplications of whole blocks, or slower ones without blocks."""
-        if shape.groups > 1:
-            return shape.macs
-        rows, columns = shape.rows, shape.columns
-        if rows % self.align == 0 and (columns % self.align == 0 or columns < self.block):
-            rows = math.ceil(rows / self.block) * self.block
-            if columns >= self.block:
-                columns = math.ceil(columns / self.block) * self.block
-            return rows * columns * shape.taps * shape.positions
-        return shape.macs * (1.3 if shape.taps > 1 else 1.07)
-
-    def gather(self, *, stored: int, read: int, positions: int) -> float:
-        """Count the numbers that are moved."""
-        return read * positions * self.macs_per_move
-
-
-@dataclass(frozen=True)
 class WithoutGathers:
     """A cost model under which no layer gathers, and no value is sliced."""
 
@@ -168,10 +126,10 @@ class WithoutGathers:
         return math.inf
 
 
-OBJECTIVES: dict[str, CostModel] = {
-    "latency": LatencyCost(),
-    "macs": MacsCost(),
-    "params": ParamsCost(),
+OBJECTIVES: dict[str, Callable[[], CostModel]] = {
+    "latency": default_table,
+    "macs": MacsCost,
+    "params": ParamsCost,
 }
 
 
@@ -190,67 +148,5 @@ def cost_model(objective: str | CostModel, *, gather: bool = True) -> CostModel:
             raise UsageError(
                 f"objective `{objective}` is unknown, expected one of {', '.join(OBJECTIVES)}"
             )
-        objective = OBJECTIVES[objective]
+        objective = OBJECTIVES[objective]()
     return objective if gather else WithoutGathers(objective)
-
-
-def widths(least: int, most: int) -> Iterable[int]:
-    """Return the widths worth a look: ``least``, rounded up to what runtimes like, and ``most``."""
-    rounded = {math.ceil(least / multiple) * multiple for multiple in WIDTHS}
-    return sorted({least, most, *(width for width in rounded if width < most)})
-
-
-def cheapest_read(
-    cost: CostModel,
-    shape: Callable[[int], ConvShape],
-    *,
-    read: int,
-    stored: int,
-    widen: bool = True,
-) -> tuple[float, int]:
-    """Return cost and number of input channels of the cheapest exact way to read.
-
-    Args:
-        cost: The cost model.
-        shape: The layer as it runs on that many input channels.
-        read: Input channels with a column that is not zero.
-        stored: Input channels that are there; ``read <= stored``.
-        widen: Whether more than ``read`` and fewer than ``stored`` may be gathered.
-    """
-    options = []
-    for width in widths(read, stored) if widen else (read, stored):
-        layer = shape(width)
-        total = cost.conv(layer)
-        if width < stored:
-            total += cost.gather(stored=stored, read=width, positions=layer.in_positions)
-        options.append((total, width != stored, width))  # reading all that is there wins a tie
-    total, _, width = min(options)
-    return total, width
-
-
-def conv_shape(node: fx.Node, *, rows: int, columns: int, groups: int = 1) -> ConvShape:
-    """Return the shape of a captured convolution or linear layer at other channel counts.
-
-    Free sizes count as in the example inputs.
-    """
-    weight, source = node.args[1], node.args[0]
-    assert isinstance(weight, fx.Node)
-    assert isinstance(source, fx.Node)
-    is_conv = "conv" in str(node.target)
-    turns = source if "transpose" in str(node.target) else node  # where each kernel is applied
-    return ConvShape(
-        rows=rows,
-        columns=columns,
-        taps=math.prod(weight.meta["val"].shape[2:]),
-        groups=groups,
-        positions=_positions(turns, is_conv=is_conv),
-        in_positions=_positions(source, is_conv=is_conv),
-    )
-
-
-def _positions(node: fx.Node, *, is_conv: bool) -> int:
-    """Return how many positions a value has per image: all but batch and channels."""
-    tensor = fake_tensor(node)
-    assert tensor is not None
-    axes = tensor.shape[2:] if is_conv else tensor.shape[1:-1]
-    return math.prod(size if isinstance(size, int) else size.node.hint for size in axes)

@@ -8,7 +8,8 @@ from torch import Tensor, fx, nn
 from torch._ops import OpOverload
 from torch.fx.node import Argument
 
-from compactmtl.compiler.cost import ConvShape, CostModel, cheapest_read
+from compactmtl.compiler.cost import ConvShape, CostModel
+from compactmtl.compiler.layer_cost import cheapest_read
 from compactmtl.compiler.normalise import has_effect
 from compactmtl.compiler.plan import Plan, channel_ids
 from compactmtl.compiler.precision import put, to_double

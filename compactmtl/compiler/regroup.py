@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from torch import fx
 
-from compactmtl.compiler.cost import CostModel, conv_shape
+from compactmtl.compiler.cost import CostModel
+from compactmtl.compiler.layer_cost import conv_shape
 from compactmtl.compiler.rules import Facts
 from compactmtl.compiler.rules.base import channelwise
 from compactmtl.compiler.rules.grouped import Grouped

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import fx
 
-from compactmtl.compiler.cost import WIDTHS, ConvShape, CostModel, cheapest_read, conv_shape, widths
+from compactmtl.compiler.cost import ConvShape, CostModel
+from compactmtl.compiler.layer_cost import WIDTHS, cheapest_read, conv_shape, widths
 from compactmtl.compiler.needs import Needs
 from compactmtl.compiler.rules import Facts
 from compactmtl.compiler.rules.base import channelwise
@@ -64,6 +65,7 @@ class Widths:
         self._counts = {node: int(channels.sum()) for node, channels in needs.channels.items()}
         self._home, self._bundles = self._tie(spaces)
         self._reads: dict[fx.Node, int] = {}
+        self._costs: dict[tuple[fx.Node, int, int], float] = {}
         for node, rule in facts.rules.items():
             if self._counts[node]:
                 self._connect(node)
@@ -164,6 +166,12 @@ class Widths:
 
     def _layer_cost(self, node: fx.Node) -> float:
         rows, stored = self._stored(node), self._stored(channelwise(node))
+        key = (node, rows, stored)
+        if key not in self._costs:
+            self._costs[key] = self._cost_at(node, rows, stored)
+        return self._costs[key]
+
+    def _cost_at(self, node: fx.Node, rows: int, stored: int) -> float:
         if isinstance(self._facts.rules[node], Depthwise):
             return self._cost.conv(conv_shape(node, rows=rows, columns=rows, groups=rows))
 

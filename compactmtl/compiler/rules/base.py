@@ -70,7 +70,8 @@ class Facts:
         name = str(argument.target)
         if name not in self._patterns:
             weight = self.tensor(argument)
-            self._patterns[name] = (weight.reshape(*weight.shape[:2], -1) != 0).any(2)
+            is_set = weight.reshape(*weight.shape[:2], -1) != 0
+            self._patterns[name] = torch.from_numpy(is_set.numpy().any(axis=2))  # faster there
         return self._patterns[name]
 
     def shared_tensor(self, node: fx.Node) -> str:

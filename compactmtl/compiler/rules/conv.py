@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, fx
 
-from compactmtl.compiler.cost import conv_shape
+from compactmtl.compiler.layer_cost import conv_shape
 from compactmtl.compiler.precision import to_double
 from compactmtl.compiler.rules.base import (
     ChannelSets,
@@ -30,6 +30,7 @@ from compactmtl.compiler.rules.weights import (
     refuses_weights,
     set_rows,
     sum_of_taps,
+    used_columns,
 )
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Conv(Rule):
         rows = self._row_constants(node, facts).isnan()
         if not is_shared(node, facts):
             rows = rows & facts.live[node]
-        read = self._pattern(node, facts)[rows].any(0)
+        read = used_columns(self._pattern(node, facts), rows)
         candidates = torch.where(read, coming.abs(), torch.zeros_like(coming))
         return int(candidates.argmax()) if candidates.max() > 0 else None
 
@@ -143,7 +144,7 @@ class Conv(Rule):
         A row that is live in another call only may be anything in this one, so it reads nothing.
         """
         rows = facts.live[node] & self._row_constants(node, facts).isnan()
-        used, coming = self._pattern(node, facts)[rows].any(0), incoming(node, facts)
+        used, coming = used_columns(self._pattern(node, facts), rows), incoming(node, facts)
         read = used & coming.isnan()
         carrier = self.carrier(node, facts)
         if carrier is not None and (used & (coming.nan_to_num(0.0) != 0)).any():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, fx
 
-from compactmtl.compiler.cost import conv_shape
+from compactmtl.compiler.layer_cost import conv_shape
 from compactmtl.compiler.precision import to_double
 from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule, channelwise, one_input
 from compactmtl.compiler.rules.sharing import calls, incoming, is_shared, live_anywhere

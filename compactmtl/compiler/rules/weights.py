@@ -48,6 +48,14 @@ def sum_of_taps(weight: Tensor) -> Tensor:
     return weight.reshape(*weight.shape[:2], -1).sum(2)
 
 
+def used_columns(pattern: Tensor, rows: Tensor) -> Tensor:
+    """Return the columns of a pattern (rows, columns) that are not zero in some of ``rows``.
+
+    numpy reduces booleans some fifty times as fast as torch does.
+    """
+    return torch.from_numpy(pattern.numpy()[rows.numpy()].any(axis=0))
+
+
 def refuses_weights(node: fx.Node, facts: Facts) -> str:
     """Return why the parameters of a convolution or linear layer cannot be cut, or ""."""
     weight, bias = node.args[1], argument(node, 2, None)

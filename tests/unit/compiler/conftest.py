@@ -3,14 +3,11 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from no_blocks import NoBlocks
 from torch import Tensor, nn
 
 from compactmtl.compact import CompactModel
 from compactmtl.compiler import compress
-from compactmtl.compiler.cost import LatencyCost
-
-NO_BLOCKS = LatencyCost(block=1, align=1)
-"""Of a runtime that computes any number of channels equally well: no width is rounded up."""
 
 
 @pytest.fixture
@@ -19,7 +16,7 @@ def compile_static() -> Callable[..., CompactModel]:
 
     def run(model: nn.Module, *shape: int, **options: object) -> CompactModel:
         example = torch.rand(shape or (2, 3, 8, 8), generator=torch.Generator().manual_seed(3))
-        settings = {"dynamic": False, "objective": NO_BLOCKS, **options}
+        settings = {"dynamic": False, "objective": NoBlocks(), **options}
         return compress(model.eval(), example, **settings)
 
     return run

@@ -11,12 +11,12 @@ from compactmtl.compact import load
 from compactmtl.compiler import compress
 from compactmtl.compiler.cost import (
     ConvShape,
-    LatencyCost,
     MacsCost,
     ParamsCost,
     WithoutGathers,
     cost_model,
 )
+from compactmtl.compiler.table import default_table
 from compactmtl.errors import CaptureError, NonFiniteError, UsageError
 from compactmtl.overparam import expand
 
@@ -221,7 +221,7 @@ def test_the_number_of_names_is_checked(segnet) -> None:
 def test_objectives_are_listed() -> None:
     with pytest.raises(UsageError, match="expected one of latency, macs, params"):
         cost_model("speed")
-    assert cost_model("latency") == LatencyCost()
+    assert cost_model("latency") == default_table()
     assert cost_model("macs") == MacsCost()
     assert cost_model("params") == ParamsCost()
     assert cost_model("macs", gather=False) == WithoutGathers(MacsCost())

@@ -1,0 +1,23 @@
+"""A cost model for tests: of a runtime that computes any number of channels equally well."""
+
+from dataclasses import dataclass
+
+from compactmtl.compiler.cost import ConvShape
+
+
+@dataclass(frozen=True)
+class NoBlocks:
+    """Weigh multiplications against the numbers a gather moves: no width is worth rounding up."""
+
+    name: str = "no blocks"
+    device: str = ""
+    unifies: bool = True
+    macs_per_move: float = 45.0
+
+    def conv(self, shape: ConvShape) -> float:
+        """Count multiplications."""
+        return shape.macs
+
+    def gather(self, *, stored: int, read: int, positions: int) -> float:
+        """Count the numbers that are moved."""
+        return read * positions * self.macs_per_move
