@@ -1,50 +1,27 @@
 """The verb `compress`."""
 
 import os
-from pathlib import Path
-from typing import Annotated, Any
 
-import typer
-
+from compactmtl.cli import compress_options as options
 from compactmtl.cli.console import console
 from compactmtl.cli.options import DEFAULT_FOLDER, DataFolder, Debug, Json, Quiet
-from compactmtl.errors import UsageError
 
 
 def compress(
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="FILE", help="ckpt.pt, a run folder, or any file of weights.")
-    ],
-    prune_zero_channels: Annotated[
-        bool,
-        typer.Option("--prune-zero-channels", help="Remove the channels that nothing depends on."),
-    ] = False,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Where to write.")
-    ] = DEFAULT_FOLDER,
-    objective: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="latency, macs or params; implies the removal."),
-    ] = None,
-    no_gather: Annotated[
-        bool, typer.Option("--no-gather", help="No layer reads through a gather.")
-    ] = False,
-    static: Annotated[
-        bool, typer.Option("--static", help="Fix batch and size at those of the example.")
-    ] = False,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Your network: package.module:factory.")
-    ] = None,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", metavar="NAME=SHAPE", help="As in image=1x3x384x640."),
-    ] = None,
-    outputs: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Names of the outputs, as in seg,depth.")
-    ] = None,
-    recipe: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Your recipe, if it names your own code.")
-    ] = None,
+    checkpoint: options.File,
+    prune_zero_channels: options.Prune = False,
+    out: options.OutFolder = DEFAULT_FOLDER,
+    objective: options.Objective = None,
+    no_gather: options.NoGather = False,
+    tasks: options.Tasks = None,
+    threshold: options.Threshold = None,
+    part: options.Part = None,
+    rule: options.Rules = None,
+    static: options.Static = False,
+    model: options.Model = None,
+    inputs: options.Inputs = None,
+    outputs: options.Outputs = None,
+    recipe: options.Recipe = None,
     data: DataFolder = None,
     *,
     json: Json = False,
@@ -61,8 +38,13 @@ def compress(
     Examples:
       compactmtl compress runs/rooms-demo-20260102-030405-0/ckpt.pt --prune-zero-channels
       compactmtl compress ckpt.pt --objective macs -o compact-macs
+      compactmtl compress ckpt.pt --tasks seg,depth
+      compactmtl compress ckpt.pt --threshold 1e-4
       compactmtl compress weights.safetensors --model mynet:build --input image=1x3x384x640
       --outputs seg,depth --prune-zero-channels
+      compactmtl compress weights.pt --model mynet:build --input image=1x3x384x640 --part encoder
+      compactmtl compress weights.pt --model mynet:build --input image=1x3x384x640
+      --rule mynet:MyRule --prune-zero-channels
     """
     if data is not None:
         os.environ["COMPACTMTL_DATA"] = str(data)
@@ -70,49 +52,38 @@ def compress(
     from compactmtl.cli.compress_table import show  # the library imports torch
     from compactmtl.compiler import compress as run_compiler
     from compactmtl.compiler.folder import check_folder, write_folder
+    from compactmtl.compiler.foreign import import_rules
     from compactmtl.compiler.source import load_source
     from compactmtl.models.recipes import load
 
-    prune = prune_zero_channels or objective is not None
-    _check(no_gather, prune)
+    prune = prune_zero_channels or any(x is not None for x in (objective, tasks, threshold))
+    options.check_removal(prune, no_gather=no_gather)
     check_folder(out)
     with console.steps("compress") as step:
         step("load", 2)
-        source = load_source(
-            checkpoint,
-            model=model,
-            recipe=None if recipe is None else load(str(recipe), ()),
-            inputs=inputs or (),
-        )
+        own = None if recipe is None else load(str(recipe), ())
+        source = load_source(checkpoint, model=model, recipe=own, inputs=inputs or (), part=part)
         compact = run_compiler(
             source.model,
             source.example_inputs,
             prune_zero_channels=prune,
             objective=objective or "latency",
             gather=not no_gather,
+            keep_outputs=options.words(tasks),
+            threshold=threshold,
+            part=part,
+            rules=import_rules(rule or ()),
             dynamic=not static,
             images=source.images,
             input_names=source.input_names,
-            output_names=outputs.split(",") if outputs is not None else None,
+            output_names=options.words(outputs),
             tasks=source.tasks,
             parent=source.parent,
             recipe=source.recipe,
             progress=lambda name, left: step(name, left + 1),
         )
         step("write", 1)
-        document: dict[str, Any] = write_folder(
-            compact,
-            out,
-            images=source.images,
-            origin=source.origin,
-            run=os.path.relpath(source.run, out) if source.run else "",
-        )
+        run = os.path.relpath(source.run, out) if source.run else ""
+        images = source.images_of(part)
+        document = write_folder(compact, out, images=images, origin=source.origin, run=run)
     show(document, out, source.how)
-
-
-def _check(no_gather: bool, prune: bool) -> None:
-    if no_gather and not prune:
-        raise UsageError(
-            "--no-gather says how channels are removed, but none are",
-            hint="add --prune-zero-channels",
-        )

@@ -28,6 +28,7 @@ _HOMES = {
     "param_groups": "compactmtl.overparam",
     "replay": "compactmtl.compiler",
     "report": "compactmtl.report",
+    "stitch": "compactmtl.compiler",
     "task_step": "compactmtl.overparam",
     "training_step": "compactmtl.overparam",
 }
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from compactmtl.compiler import census as census
     from compactmtl.compiler import compress as compress
     from compactmtl.compiler import replay as replay
+    from compactmtl.compiler import stitch as stitch
     from compactmtl.export import export as export
     from compactmtl.multitask import Task as Task
     from compactmtl.overparam import contract as contract

@@ -43,6 +43,8 @@ class Manifest(BaseModel):
     Attributes:
         inputs: The inputs in order.
         output_names: Names of the outputs in order: the task names.
+        all_outputs: Names of all outputs of the network, where it was compiled for some of them.
+        part: Dotted name of the part of the network that this is; empty: all of it.
         tasks: Per task its specification, as ``Task.spec()`` gives it; empty if unknown.
         objective: What the compiler minimised.
         cost_model: Where the compiler's cost figures come from.
@@ -57,6 +59,8 @@ class Manifest(BaseModel):
     which: Which = "compact"
     inputs: list[InputSpec]
     output_names: list[str]
+    all_outputs: list[str] = []
+    part: str = ""
     tasks: dict[str, dict[str, Any]] = {}
     objective: str = "latency"
     cost_model: str = ""
@@ -100,6 +104,13 @@ class CompressReport:
             auxiliary heads, stochastic depth; each with its class and number of parameters.
         finetuned: Where the weights were trained further: recipe, run, epochs, and the metrics of
             every task before and after. Exactness was proved of the weights before.
+        dropped: Where outputs were dropped: their names, and the MACs and parameters that this
+            alone saved; ``before`` is without them.
+        threshold: Where small groups were treated as zero: the limit, how many groups, and how
+            far each output moved from the original's. Everything else in this report compares
+            with the network after the threshold; the dense twin is the network before it.
+        part: Where a part was compiled: its name, and the change of the whole network with it.
+        rules: Names of the foreign rules.
     """
 
     before: Cost
@@ -116,6 +127,10 @@ class CompressReport:
     group_norms: list[dict[str, Any]] = field(default_factory=list)
     dropped_modules: list[dict[str, Any]] = field(default_factory=list)
     finetuned: dict[str, Any] | None = None
+    dropped: dict[str, Any] = field(default_factory=dict)
+    threshold: dict[str, Any] = field(default_factory=dict)
+    part: dict[str, Any] = field(default_factory=dict)
+    rules: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON data."""

@@ -23,7 +23,8 @@
     │   ├── CaptureError                    18   torch.export refused the network
     │   └── VerificationError               19   compact and original outputs differ
     ├── ExportError                         20   a runtime refused, or its outputs differ
-    └── BenchError                          21
+    ├── BenchError                          21
+    └── ResourceError                       22   not enough memory
 
 A message says what, where, got and expected in one line; ``hint`` says what to do about it.
 """
@@ -161,3 +162,9 @@ class BenchError(CompactMTLError):
     """A measurement could not be made."""
 
     exit_code = 21
+
+
+class ResourceError(CompactMTLError):
+    """The machine has not enough memory for it."""
+
+    exit_code = 22

@@ -3,5 +3,6 @@
 from compactmtl.compiler.census import census
 from compactmtl.compiler.compress import compress
 from compactmtl.compiler.replay import replay
+from compactmtl.compiler.stitch import stitch
 
-__all__ = ["census", "compress", "replay"]
+__all__ = ["census", "compress", "replay", "stitch"]

@@ -1,29 +1,36 @@
 """Find out which channels are constant and which are live: one pass forward, one backward."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, fx
 
 from compactmtl.compiler.normalise import op_name, written_in_place
-from compactmtl.compiler.rules import Facts, find_rule
+from compactmtl.compiler.rules import Facts, Rule, find_rule
 from compactmtl.compiler.rules.base import none_constant
 from compactmtl.compiler.rules.constant import constant_rule
 from compactmtl.compiler.rules.sharing import layers_to_keep
 from compactmtl.compiler.value import fake_tensor, symbolic_shape, value_of
+from compactmtl.errors import CompilerError
 
 
-def analyse(module: fx.GraphModule) -> Facts:
+def analyse(module: fx.GraphModule, *, rules: Sequence[Rule] = ()) -> Facts:
     """Return the facts of a normalised graph.
 
     One pass each way reaches the fixpoint: whether a channel is constant does not depend on who
     reads it, and a live channel that varies already marks everything it reads. The pass forward is
     repeated where a layer that is called several times turns out to have a call that is opaque.
+
+    Args:
+        module: The graph.
+        rules: Foreign rules, asked before ours.
     """
     whole: dict[str, str] = {}
     tainted = written_in_place(module.graph)
     while True:
         facts = Facts(module, whole=whole)
         for node in module.graph.nodes:
-            _forward(node, facts, tainted)
+            _forward(node, facts, tainted, rules)
         found = layers_to_keep(facts)
         if not found:
             break
@@ -33,14 +40,14 @@ def analyse(module: fx.GraphModule) -> Facts:
     return facts
 
 
-def _forward(node: fx.Node, facts: Facts, tainted: set[fx.Node]) -> None:
+def _forward(node: fx.Node, facts: Facts, tainted: set[fx.Node], rules: Sequence[Rule]) -> None:
     if node.op == "get_attr":
         return
     rule, why = None, ""
     if node in tainted:
         why = "its memory is written in place under several names"
     elif node.op == "call_function" and fake_tensor(node) is not None:
-        rule, why = find_rule(op_name(node), node, facts)
+        rule, why = find_rule(op_name(node), node, facts, rules)
     if why:
         facts.refusals[node] = why
     value = value_of(node) if rule is None else value_of(node, rule.axis(node, facts))
@@ -55,6 +62,7 @@ def _forward(node: fx.Node, facts: Facts, tainted: set[fx.Node]) -> None:
     if rule is not None:
         facts.rules[node] = rule
         facts.constants[node] = rule.constants(node, facts)
+        _check_size(facts.constants[node], node, node, facts)
 
 
 def _backward(node: fx.Node, facts: Facts) -> None:
@@ -64,6 +72,7 @@ def _backward(node: fx.Node, facts: Facts) -> None:
         facts.rules[node] = rule
         if facts.live[node].any():
             for source, channels in rule.reads(node, facts).items():
+                _check_size(channels, source, node, facts)
                 facts.live[source] |= channels
         return
     if reads_size_only(node, facts):
@@ -71,6 +80,17 @@ def _backward(node: fx.Node, facts: Facts) -> None:
     for source in node.all_input_nodes:  # opaque, the output, or a op on numbers: needs all
         if source in facts.live:
             facts.live[source][:] = True
+
+
+def _check_size(channels: Tensor, value: fx.Node, node: fx.Node, facts: Facts) -> None:
+    """Refuse what a rule says of another number of channels than the value has."""
+    expected = (facts.num_channels(value),)
+    if channels.shape != expected:
+        raise CompilerError(
+            f"rule {type(facts.rules[node]).__name__} at `{node.name}` speaks of "
+            f"{tuple(channels.shape)} channels of `{value.name}`, expected {expected}",
+            hint="`constants` and `reads` of a rule have one entry per channel",
+        )
 
 
 def reads_size_only(node: fx.Node, facts: Facts) -> bool:

@@ -14,6 +14,8 @@ from torch import Tensor, fx, nn
 from torch.export import Dim
 from torch.utils._pytree import KeyEntry, tree_flatten_with_path
 
+from compactmtl.compiler.memory import is_out_of_memory
+from compactmtl.compiler.misfit import noting_misfits
 from compactmtl.errors import CaptureError, NonFiniteError, UsageError
 
 Inputs = tuple[Tensor, ...]
@@ -170,23 +172,17 @@ def capture(
         # an example batch of 1 would be burnt into the graph
         inputs = tuple(value.repeat(2, *[1] * (value.ndim - 1)) for value in inputs)
     shapes = dynamic_shapes(inputs) if dynamic else None
+    outputs = run_network(model, inputs, given=given)
     with evaluating(model), torch.no_grad():
-        try:
-            outputs = model(*inputs)
-        except Exception as error:  # whatever the user's forward raises
-            raise CaptureError(
-                f"the network does not run on inputs {[tuple(v.shape) for v in given]}: "
-                f"{_first_line(error)}{_user_frame(error)}",
-                hint="check shape and dtype of the example inputs (--input NAME=SHAPE)",
-            ) from error
         try:
             with _silent_torch():
                 program = torch.export.export(model, inputs, dynamic_shapes=shapes, strict=False)
         except Exception as error:  # torch.export raises many types
+            if is_out_of_memory(error):
+                raise
             raise CaptureError(
                 f"torch.export refuses the network: {_first_line(error)}{_user_frame(error)}",
-                hint="avoid Python branches on tensor values; where only the size must be fixed, "
-                "compress with --static (dynamic=False)",
+                hint=_ways_out(model),
             ) from error
     module = program.module()
     assert isinstance(module, fx.GraphModule)
@@ -204,6 +200,49 @@ def capture(
             }
             for index, node in enumerate(placeholders)
         ],
+    )
+
+
+def run_network(model: nn.Module, inputs: Inputs, *, given: Inputs | None = None) -> Any:
+    """Run the user's network in eval mode.
+
+    Args:
+        model: The network.
+        inputs: Its inputs.
+        given: The inputs as the user gave them, for the message; None: the same.
+
+    Raises:
+        CaptureError: It does not run; the message has the layer that an input does not fit, or
+            what the network raised, and the line of its code.
+    """
+    with evaluating(model), torch.no_grad(), noting_misfits(model) as misfits:
+        try:
+            return model(*inputs)
+        except Exception as error:  # whatever the user's forward raises
+            if is_out_of_memory(error):
+                raise
+            shapes = ", ".join(f"{tuple(v.shape)} {_word(v.dtype)}" for v in given or inputs)
+            why = misfits[0] if misfits else _first_line(error)
+            raise CaptureError(
+                f"the network does not run on inputs {shapes}: {why}{_user_frame(error)}",
+                hint="check shape and dtype of the example inputs "
+                "(--input image=1x3x384x640, --input index=1x8:int64)",
+            ) from error
+
+
+def _word(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _ways_out(model: nn.Module) -> str:
+    """Return what a user can do about a network that cannot be captured."""
+    parts = [name for name, child in model.named_children() if next(child.children(), None)]
+    parts = parts or [name for name, _ in model.named_children()]
+    named = f" (parts: {', '.join(parts[:6])})" if parts else ""
+    return (
+        "replace a Python branch on tensor values by torch.where or torch.cond, or compile a part "
+        f"without that line: --part NAME{named}; where only the size must be fixed: --static "
+        "(dynamic=False)"
     )
 
 

@@ -4,35 +4,33 @@ import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 
-from compactmtl.compact import CompactModel, CompressReport, InputSpec, Manifest
-from compactmtl.compiler import explain
+from compactmtl.compact import CompactModel
 from compactmtl.compiler.analysis import analyse
-from compactmtl.compiler.capture import Captured, Inputs, capture
-from compactmtl.compiler.census import count_channels
+from compactmtl.compiler.blame import blame_of
+from compactmtl.compiler.capture import Inputs, as_inputs
 from compactmtl.compiler.cost import CostModel, cost_model
-from compactmtl.compiler.dropped import dropped_modules
+from compactmtl.compiler.foreign import check_rules, foreign_errors
 from compactmtl.compiler.lower import Lowering
-from compactmtl.compiler.names import choose_names
-from compactmtl.compiler.normalise import normalise, op_name
-from compactmtl.compiler.notes import group_norms, is_smaller, notes
+from compactmtl.compiler.memory import memory_errors
+from compactmtl.compiler.normalise import op_name
+from compactmtl.compiler.part import check_whole
 from compactmtl.compiler.passes import Passes, Progress
 from compactmtl.compiler.plan import make_plan, untouched_plan
 from compactmtl.compiler.plan_document import parse_plan, plan_document
-from compactmtl.compiler.precision import double_copy, restore_precision, to_double
+from compactmtl.compiler.precision import double_copy, restore_precision
+from compactmtl.compiler.prepare import prepare
 from compactmtl.compiler.recorded import recorded_lowering
 from compactmtl.compiler.regroup import regroup
-from compactmtl.compiler.rules import Facts
-from compactmtl.compiler.samples import input_sets
+from compactmtl.compiler.rules import Facts, Rule
 from compactmtl.compiler.selection import POOLS_WITH_POSITIONS
+from compactmtl.compiler.summary import summarise
+from compactmtl.compiler.threshold import output_change
 from compactmtl.compiler.verify import Quartet, StoredPool, verify
 from compactmtl.compiler.why import why
-from compactmtl.complexity import count
 from compactmtl.errors import UsageError
 from compactmtl.graph_mode import modal
-from compactmtl.overparam import contract, is_expanded
 
 
 def compress(
@@ -43,6 +41,10 @@ def compress(
     objective: str | CostModel = "latency",
     gather: bool = True,
     plan: Mapping[str, Any] | None = None,
+    keep_outputs: Sequence[str] | None = None,
+    threshold: float | None = None,
+    part: str | None = None,
+    rules: Sequence[Rule] = (),
     dynamic: bool = True,
     images: Iterable[Tensor | Sequence[Tensor]] = (),
     input_names: Sequence[str] | None = None,
@@ -65,6 +67,15 @@ def compress(
         objective: "latency", "macs" or "params", or a cost model of your own.
         gather: Allow layers to read through a gather.
         plan: An earlier plan to carry out, instead of making one; see ``replay``.
+        keep_outputs: Names of the outputs to compile for, as ``("seg", "depth")``; all that served
+            only the others goes. Compact model and dense twin then return a dict of these, whatever
+            the network returned. None: all outputs, returned as the network does.
+        threshold: Treat channel groups W[:, c] whose root mean square is below this as zero. This
+            changes the outputs: the report says by how much; what follows is exact for the
+            network after the threshold. The dense twin is the network before it.
+        part: Dotted name of a submodule: compile it alone, with the inputs it receives when the
+            network runs; ``stitch`` puts it back. Input and output names are the part's then.
+        rules: Rules of your own, asked before ours; see ``compactmtl.compiler.rules``.
         dynamic: Leave batch, height and width free where the network allows it.
         images: Further inputs to verify on, real ones if there are any.
         input_names: Names for the inputs; None: those of the network's ``forward``.
@@ -78,113 +89,101 @@ def compress(
         The compact model with its dense twin, report and plan.
 
     Raises:
+        CompilerError: ``plan`` was made of another network.
         CaptureError: ``torch.export`` refuses the network.
         NonFiniteError: A weight, or an output of the original, is NaN or Inf.
-        VerificationError: Compact and original differ by more than rounding.
-        UsageError: Names or images do not fit the network's inputs and outputs.
-        CompilerError: ``plan`` was made of another network.
+        VerificationError: Compact and original differ by more than rounding; the message has the
+            first value that does, and the rule that made it.
+        ResourceError: Memory ran out.
+        PartError: A foreign rule failed.
+        UsageError: Names, part, threshold, rules or images do not fit the network.
     """
+    if threshold is not None and not prune_zero_channels:
+        raise UsageError(
+            "a threshold says which channels are removed, but none are",
+            hint="leave prune_zero_channels at True",
+        )
+    check_rules(rules)
     cost = cost_model(objective, gather=gather)
-    images = list(images)
-    passes = Passes(progress, left=len(images) + 6)
-    with passes.run("capture"):
-        plain = contract(copy.deepcopy(model)) if is_expanded(model) else model
-        captured = capture(plain, example_inputs, dynamic=dynamic)
-        names = choose_names("output", output_names, captured.output_names)
-        _check_tasks(tasks or {}, names)
-        manifest = Manifest(
-            inputs=_specs(captured, choose_names("input", input_names, captured.input_names)),
-            output_names=names,
-            tasks=dict(tasks or {}),
-            objective=objective if isinstance(objective, str) else cost.name,
-            cost_model=cost.name,
-            parent=dict(parent or {}),
-            recipe=recipe,
-            torch=torch.__version__,
-        )
-        dropped = dropped_modules(plain, captured.module)
-        samples = input_sets(captured, images)
-        normalise(captured.module)
-    with passes.run("analyse"):
-        facts = analyse(captured.module)
-        if plan is None:
-            facts = regroup(facts, cost)
-            lowering = Lowering(facts, make_plan(facts, cost), cost)
-        else:
-            lowering = recorded_lowering(facts, parse_plan(plan, "`plan`"), cost)
-            facts = lowering.facts
-        possible = lowering.plan
-    with passes.run("lower"):
-        smallest = lowering.run()
-        compact64 = smallest if prune_zero_channels else double_copy(captured.module)
-        compact = copy.deepcopy(compact64)
-        restore_precision(compact, captured.module, lowering.like)
-    with passes.timed("verify"):
-        pools = _stored_pools(facts, compact64, lowering if prune_zero_channels else None)
-        quartet = Quartet(double_copy(captured.module), compact64, captured.module, compact)
-        verification = verify(quartet, _announced(samples, passes), names, pools)
-    with passes.run("count"):
-        dense = modal(copy.deepcopy(captured.module))  # shares no weight with the caller's
-        single = _single(captured)
-        before, after = count(dense, single), count(modal(compact), single)
-        goal = after if prune_zero_channels else count(smallest, [to_double(x) for x in single])
-        chosen = possible if prune_zero_channels else untouched_plan(facts)
-        layouts = lowering.layouts_by_name() if prune_zero_channels else chosen.stored
-        census = count_channels(facts)
-        helped = is_smaller(explain.cost(before), explain.cost(goal))
-        report = CompressReport(
-            before=explain.cost(before),
-            after=explain.cost(after),
-            max_rel_error=verification.max_rel_error,
-            census=census,
-            layers=explain.layer_table(facts, compact, chosen, before, after),
-            opaque=explain.opaque_table(facts),
-            carriers=explain.carrier_table(facts),
-            gathers=len(chosen.gathers),
-            verification=verification.to_dict(),
-            seconds=passes.seconds,
-            notes=notes(facts, census, explain.cost(before), explain.cost(goal),
-                        pruned=prune_zero_channels, recipe=recipe),
-            group_norms=[] if helped else group_norms(facts),
-            dropped_modules=dropped,
-        )  # fmt: skip
-    return CompactModel(
-        module=modal(compact),
-        dense=dense,
-        manifest=manifest,
-        report=report,
-        plan=plan_document(facts, chosen, compact, layouts, pruned=prune_zero_channels),
-        why=why(facts, chosen, layouts, names, cost=cost.name, pruned=prune_zero_channels),
-    )
-
-
-def _check_tasks(tasks: Iterable[str], names: Sequence[str]) -> None:
-    for task in tasks:
-        if task not in names:
-            raise UsageError(
-                f"task `{task}` is not one of the outputs ({', '.join(names)})",
-                hint="outputs of a network with tasks are called as its tasks",
+    given = [as_inputs(image) for image in images]
+    passes = Passes(progress, left=len(given) + 6)
+    with memory_errors(passes), foreign_errors(rules):
+        with passes.run("capture"):
+            subject = prepare(
+                model,
+                example_inputs,
+                given,
+                dynamic=dynamic,
+                part=part,
+                keep_outputs=keep_outputs,
+                threshold=threshold,
+                input_names=input_names,
+                output_names=output_names,
+                tasks=tasks or {},
+                parent=parent or {},
+                recipe=recipe,
             )
-
-
-def _specs(captured: Captured, names: Sequence[str]) -> list[InputSpec]:
-    return [
-        InputSpec(
-            name=name,
-            shape=tuple(value.shape),
-            dtype=str(value.dtype).removeprefix("torch."),
-            dynamic=axes,
-        )
-        for name, value, axes in zip(names, captured.inputs, captured.dynamic, strict=True)
-    ]
-
-
-def _single(captured: Captured) -> list[Tensor]:
-    """Return the inputs at batch 1, where the batch is free: the size at which costs are stated."""
-    return [
-        value[:1] if 0 in axes else value
-        for value, axes in zip(captured.inputs, captured.dynamic, strict=True)
-    ]
+            names = subject.manifest.output_names
+        with passes.run("analyse"):
+            facts = analyse(subject.graph, rules=rules)
+            if plan is None:
+                facts = regroup(facts, cost)
+                lowering = Lowering(facts, make_plan(facts, cost), cost)
+            else:
+                lowering = recorded_lowering(facts, parse_plan(plan, "`plan`"), cost)
+                facts = lowering.facts
+        with passes.run("lower"):
+            smallest = lowering.run()
+            compact64 = smallest if prune_zero_channels else double_copy(subject.graph)
+            compact = copy.deepcopy(compact64)
+            restore_precision(compact, subject.graph, lowering.like)
+        with passes.timed("verify"):
+            chosen = lowering.plan if prune_zero_channels else untouched_plan(facts)
+            layouts = lowering.layouts_by_name() if prune_zero_channels else chosen.stored
+            quartet = Quartet(double_copy(subject.graph), compact64, subject.graph, compact)
+            verification = verify(
+                quartet,
+                _announced(subject.samples, passes),
+                names,
+                _stored_pools(facts, compact64, layouts),
+                blame_of(facts, quartet.original64, compact64, layouts, rules),
+            )
+        with passes.run("count"):
+            dense = modal(copy.deepcopy(subject.dense))  # shares no weight with the caller's
+            module = modal(compact)
+            manifest = subject.manifest.model_copy(
+                update={
+                    "objective": objective if isinstance(objective, str) else cost.name,
+                    "cost_model": cost.name,
+                }
+            )
+            report = summarise(
+                subject,
+                facts,
+                chosen,
+                dense=dense,
+                compact=module,
+                smallest=smallest,
+                verification=verification,
+                pruned=prune_zero_channels,
+            )
+            report.rules = [type(rule).__name__ for rule in rules]
+            result = CompactModel(
+                module,
+                dense,
+                manifest,
+                report,
+                plan_document(facts, chosen, compact, layouts, pruned=prune_zero_channels),
+                why(facts, chosen, layouts, names, cost=cost.name, pruned=prune_zero_channels),
+            )
+            if subject.thresholded is not None:
+                report.threshold = output_change(
+                    subject.dense, subject.thresholded, subject.samples, names
+                )
+            if subject.site is not None:
+                report.part = check_whole(subject.site, result)
+        report.seconds = passes.seconds
+    return result
 
 
 def _announced(samples: Sequence[Inputs], passes: Passes) -> Iterator[Inputs]:
@@ -196,15 +195,14 @@ def _announced(samples: Sequence[Inputs], passes: Passes) -> Iterator[Inputs]:
 
 
 def _stored_pools(
-    facts: Facts, compact: fx.GraphModule, lowering: Lowering | None
+    facts: Facts, compact: fx.GraphModule, layouts: Mapping[str, Sequence[int]]
 ) -> dict[str, StoredPool]:
     """Return the pools of the compact graph whose selections verification compares."""
     originals = {node.name: node for node in facts.module.graph.nodes}
-    layouts = {} if lowering is None else lowering.layouts_by_name()
     pools = {}
     for node in compact.graph.nodes:
         if node.op == "call_function" and op_name(node) in POOLS_WITH_POSITIONS:
             live = facts.live[originals[node.name]]
-            channels = layouts.get(node.name, tuple(range(live.numel())))
+            channels = tuple(layouts[node.name])
             pools[node.name] = StoredPool(channels, live[list(channels)])
     return pools

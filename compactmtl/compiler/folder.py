@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from compactmtl.compact import CompactModel
+from compactmtl.compiler.capture import Inputs, as_inputs
 from compactmtl.compiler.replay import recorded
 from compactmtl.environment import environment
 from compactmtl.errors import CompactMTLError, UsageError, WriteError
@@ -40,7 +41,12 @@ FILES = (
 
 
 def write_folder(
-    compact: CompactModel, folder: Path, *, images: Sequence[Tensor], origin: str, run: str = ""
+    compact: CompactModel,
+    folder: Path,
+    *,
+    images: Sequence[Tensor | Inputs],
+    origin: str,
+    run: str = "",
 ) -> dict[str, Any]:
     """Write compact model, dense twin, weights, plan, report and stored inputs.
 
@@ -50,7 +56,8 @@ def write_folder(
     Args:
         compact: What to write.
         folder: Where to.
-        images: Inputs for export, bench and report to share; empty: seeded noise is stored.
+        images: Inputs for export, bench and report to share, one tensor each, or one tensor per
+            input of the model; where there are none, seeded noise is stored.
         origin: Where they come from, in words.
         run: Path of the run folder it comes from, relative to ``folder``.
 
@@ -110,7 +117,7 @@ def _swap(new: Path, folder: Path, *, is_update: bool) -> None:
 
 
 def _fill(
-    compact: CompactModel, folder: Path, images: Sequence[Tensor], origin: str, run: str
+    compact: CompactModel, folder: Path, images: Sequence[Tensor | Inputs], origin: str, run: str
 ) -> dict[str, Any]:
     compact.save(folder / "model.pt2")
     compact.save(folder / "dense.pt2", which="dense")
@@ -135,11 +142,16 @@ def _fill(
     return document
 
 
-def _write_inputs(compact: CompactModel, path: Path, images: Sequence[Tensor], origin: str) -> None:
+def _write_inputs(
+    compact: CompactModel, path: Path, images: Sequence[Tensor | Inputs], origin: str
+) -> None:
     arrays: dict[str, Any] = {}
+    samples = [as_inputs(image) for image in images]
     for index, spec in enumerate(compact.manifest.inputs):
-        if index == 0 and images:
-            stored = torch.cat(list(images))
+        given = [values[index] for values in samples if index < len(values)]
+        if given:
+            fitting = [value for value in given if value.shape[1:] == given[0].shape[1:]]
+            stored = torch.cat(fitting)
         else:
             generator = torch.Generator().manual_seed(1)
             stored = torch.rand((8, *spec.shape[1:]), generator=generator).to(

@@ -16,9 +16,13 @@ ALIASING = {
 
 
 def op_name(node: fx.Node) -> str:
-    """Return the op's bare name: ``conv2d`` for ``aten.conv2d.default``."""
+    """Return the op's name: ``conv2d`` for ``aten.conv2d.default``, else with its namespace.
+
+    An op of somebody's own that is called like one of ATen's, as ``mylib::relu``, is another op.
+    """
     if isinstance(node.target, OpOverload):
-        return str(node.target.overloadpacket.__name__)
+        name = str(node.target.overloadpacket.__name__)
+        return name if node.target.namespace == "aten" else f"{node.target.namespace}::{name}"
     return str(getattr(node.target, "__name__", node.target))
 
 
@@ -57,7 +61,7 @@ def _made_from(node: fx.Node) -> list[fx.Node]:
     ]  # fmt: skip
 
 
-def _aliases(node: fx.Node) -> set[fx.Node]:
+def aliases(node: fx.Node) -> set[fx.Node]:
     """Return every node that may share memory with ``node``, itself included."""
     found, queue = {node}, [node]
     while queue:
@@ -111,7 +115,7 @@ def normalise(module: fx.GraphModule) -> None:
         base = node.args[0]
         if overload is None or not isinstance(base, fx.Node) or base.op != "call_function":
             continue
-        others = _aliases(base) - {base} - _aliases_through(node)
+        others = aliases(base) - {base} - _aliases_through(node)
         if any(position[user] > position[node] for other in others for user in other.users):
             continue
         node.target = overload
@@ -139,6 +143,6 @@ def written_in_place(graph: fx.Graph) -> set[fx.Node]:
     for node in graph.nodes:
         if node.op == "call_function" and is_mutating(node):
             for argument in written_arguments(node):
-                tainted |= _aliases(argument)
+                tainted |= aliases(argument)
             tainted.add(node)
     return tainted

@@ -15,15 +15,18 @@ class Passes:
     Attributes:
         seconds: Wall time per finished pass.
         left: Number of steps that have not started.
+        current: Name of the step that started last.
     """
 
     def __init__(self, progress: Progress | None, left: int) -> None:
         self.seconds: dict[str, float] = {}
         self.left = left
+        self.current = ""
         self._progress = progress
 
     def step(self, name: str) -> None:
         """Announce that a step starts."""
+        self.current = name
         if self._progress is not None:
             self._progress(name, self.left)
         self.left -= 1

@@ -81,7 +81,8 @@ def replay(
         plan=content,
         dynamic=manifest is None or _is_dynamic(manifest.inputs),
         input_names=None if manifest is None else manifest.input_names,
-        output_names=None if manifest is None else manifest.output_names,
+        output_names=None if manifest is None else manifest.all_outputs or manifest.output_names,
+        keep_outputs=manifest.output_names if manifest and manifest.all_outputs else None,
     )
     if weights is not None:
         _set_state(compact.module, weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from compactmtl import recipe as recipes
 from compactmtl.checkpoint import Checkpoint, build_model, load_checkpoint
+from compactmtl.compiler.part import inputs_of_part
 from compactmtl.data import DATASETS
 from compactmtl.errors import (
     CompactMTLError,
@@ -23,12 +24,24 @@ from compactmtl.errors import (
     UsageError,
 )
 from compactmtl.files import sha256
-from compactmtl.parts import call_part, find_part, import_part, is_foreign
+from compactmtl.parts import call_part, find_part, import_part, is_foreign, nearest
 from compactmtl.recipe import DataSection
 from compactmtl.weights import fit_weights, load_weights
 
 NUM_IMAGES = 8
 """How many images verification, export and report share."""
+
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "int64": torch.int64,
+    "int32": torch.int32,
+    "uint8": torch.uint8,
+    "bool": torch.bool,
+}
+"""Types of numbers that an input may have."""
 
 
 @dataclass
@@ -59,6 +72,12 @@ class Source:
     how: str = ""
     run: Path | None = None
 
+    def images_of(self, part: str | None) -> Sequence[Tensor | tuple[Tensor, ...]]:
+        """Return the images, or what a part of the network receives for them."""
+        if part is None:
+            return self.images
+        return inputs_of_part(self.model, part, self.images or [self.example_inputs])
+
 
 def load_source(
     path: Path,
@@ -66,6 +85,7 @@ def load_source(
     model: str | None = None,
     recipe: recipes.Recipe | None = None,
     inputs: Sequence[str] = (),
+    part: str | None = None,
 ) -> Source:
     """Load a network: from our own checkpoint where the file is one, else from weights.
 
@@ -74,12 +94,23 @@ def load_source(
         model: ``package.module:factory``; needed for weights, and for a checkpoint whose network
             is the user's own.
         recipe: The user's recipe; foreign names in it are imported.
-        inputs: Shapes as ``image=1x3x384x640``.
+        inputs: As ``image=1x3x384x640``.
+        part: The part that is to be compiled: names and tasks of the whole are not its own.
 
     Raises:
         CompactMTLError: As the file demands; see the subclasses.
     """
-    shapes = parse_inputs(inputs)
+    source = _load(path, model=model, recipe=recipe, examples=example_inputs(inputs))
+    return source if part is None else replace(source, tasks={}, input_names=None)
+
+
+def _load(
+    path: Path,
+    *,
+    model: str | None,
+    recipe: recipes.Recipe | None,
+    examples: Mapping[str, Tensor],
+) -> Source:
     if model is not None and not is_foreign(model):
         raise PartError(
             f"--model `{model}`: expected package.module:factory, a function without arguments",
@@ -89,8 +120,8 @@ def load_source(
     try:
         checkpoint = load_checkpoint(file)
     except (CorruptFileError, UnsafeFileError) as error:
-        return _from_no_checkpoint(file, error, model=model, recipe=recipe, shapes=shapes)
-    return from_checkpoint(file, checkpoint, model=model, recipe=recipe, shapes=shapes)
+        return _from_no_checkpoint(file, error, model=model, recipe=recipe, examples=examples)
+    return from_checkpoint(file, checkpoint, model=model, recipe=recipe, examples=examples)
 
 
 def _from_no_checkpoint(
@@ -99,11 +130,11 @@ def _from_no_checkpoint(
     *,
     model: str | None,
     recipe: recipes.Recipe | None,
-    shapes: Mapping[str, tuple[int, ...]],
+    examples: Mapping[str, Tensor],
 ) -> Source:
     """Load weights; where the network is not named, say whether that is all that is missing."""
     if model is not None and recipe is None:
-        return from_weights(path, model, shapes)
+        return from_weights(path, model, examples)
     try:
         _, how = load_weights(path)
     except CompactMTLError:
@@ -119,34 +150,48 @@ def _from_no_checkpoint(
     ) from error
 
 
-def parse_inputs(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Parse ``image=1x3x384x640`` arguments into shapes by name.
+def example_inputs(texts: Sequence[str]) -> dict[str, Tensor]:
+    """Return seeded inputs by name, for arguments as ``image=1x3x384x640`` or ``index=1x8:int64``.
+
+    Floats lie in [0, 1); whole numbers are 0 and 1, which are valid as indices nearly everywhere.
 
     Raises:
         UsageError: One is not of this form.
     """
-    shapes: dict[str, tuple[int, ...]] = {}
+    generator = torch.Generator().manual_seed(0)
+    examples: dict[str, Tensor] = {}
     for text in texts:
-        name, equals, sizes = text.partition("=")
+        name, equals, value = text.partition("=")
+        sizes, colon, dtype = value.partition(":")
         parts = sizes.lower().split("x")
         is_shape = all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts)
         if not name.strip() or not equals or not is_shape:
             raise UsageError(f"--input {text!r}: expected NAME=SHAPE, as in image=1x3x384x640")
-        if name in shapes:
+        if colon and dtype not in DTYPES:
+            raise UsageError(
+                f"--input {text!r}: no type of numbers called `{dtype}`{nearest(dtype, DTYPES)}",
+                hint=f"expected one of {', '.join(DTYPES)}, as in index=1x8:int64",
+            )
+        if name in examples:
             raise UsageError(f"--input {text!r}: `{name}` is given twice")
-        shapes[name] = tuple(int(part) for part in parts)
-    return shapes
+        shape, kind = tuple(int(part) for part in parts), DTYPES[dtype or "float32"]
+        examples[name] = (
+            torch.rand(shape, generator=generator).to(kind)
+            if kind.is_floating_point
+            else torch.randint(0, 2, shape, generator=generator).to(kind)
+        )
+    return examples
 
 
-def from_weights(path: Path, model: str, shapes: Mapping[str, tuple[int, ...]]) -> Source:
+def from_weights(path: Path, model: str, examples: Mapping[str, Tensor]) -> Source:
     """Load anybody's weights into the network that ``package.module:factory`` makes.
 
     Raises:
-        UsageError: No shapes are given.
+        UsageError: No example is given.
         WeightsError: The weights do not fit; the message has the nearest name.
     """
     state, how = load_weights(path)  # first: a damaged checkpoint of ours comes here, too
-    if not shapes:
+    if not examples:
         raise UsageError(
             f"--model with `{path}`, which is no checkpoint of compactmtl, needs the input's shape",
             hint="say it as in --input image=1x3x384x640",
@@ -157,24 +202,22 @@ def from_weights(path: Path, model: str, shapes: Mapping[str, tuple[int, ...]]) 
             f"`{model}` returned a {type(network).__name__}, expected a torch.nn.Module"
         )
     fit = fit_weights(network, state, source=f"`{path.name}` ({how})")
-    shapes = _ordered(network, shapes)
+    examples = _ordered(network, examples)
     return Source(
         model=network,
-        example_inputs=_noise(shapes),
+        example_inputs=tuple(examples.values()),
         parent={"file": path.name, "sha256": sha256(path)},
-        input_names=list(shapes),
+        input_names=list(examples),
         how=fit.summary(),
     )
 
 
-def _ordered(
-    network: nn.Module, shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, tuple[int, ...]]:
-    """Return the shapes in the order of ``forward``, where they carry its parameters' names."""
+def _ordered(network: nn.Module, examples: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the examples in the order of ``forward``, where they carry its parameters' names."""
     parameters = list(inspect.signature(network.forward).parameters)
-    if set(shapes) <= set(parameters):
-        return {name: shapes[name] for name in parameters if name in shapes}
-    return dict(shapes)
+    if set(examples) <= set(parameters):
+        return {name: examples[name] for name in parameters if name in examples}
+    return dict(examples)
 
 
 def from_checkpoint(
@@ -183,7 +226,7 @@ def from_checkpoint(
     *,
     model: str | None = None,
     recipe: recipes.Recipe | None = None,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    examples: Mapping[str, Tensor] | None = None,
 ) -> Source:
     """Rebuild the network of a checkpoint that ``compactmtl train`` wrote.
 
@@ -192,7 +235,7 @@ def from_checkpoint(
         checkpoint: What is in it.
         model: ``package.module:factory`` of a network of the user's own.
         recipe: The recipe, where the user gave it; only then are foreign names in it imported.
-        shapes: Input shapes; None: those of the data set's images.
+        examples: Inputs by name; None: the data set's images.
 
     Raises:
         RefusedError: The checkpoint names code of the user's own, and the user did not.
@@ -208,12 +251,13 @@ def from_checkpoint(
     network = build_model(checkpoint, factory=factory)
     trusted = recipe or recipes.parse(checkpoint.recipe, source="the checkpoint's recipe")
     images, origin = _images(trusted.data, is_trusted=recipe is not None)
-    if not images and not shapes:
+    if not images and not examples:
         raise UsageError(
             f"no image size: {origin}",
             hint="give --data FOLDER, --recipe FILE or --input image=1x3x96x128",
         )
-    example = _noise(_ordered(network, shapes)) if shapes else (images[0],)
+    own = _ordered(network, examples or {})
+    example = tuple(own.values()) or (images[0],)
     images = [image for image in images if image.shape[1:] == example[0].shape[1:]]
     return Source(
         model=network,
@@ -223,7 +267,7 @@ def from_checkpoint(
         tasks=checkpoint.tasks,
         recipe=checkpoint.recipe,
         parent={"file": path.name, "sha256": sha256(path)},
-        input_names=list(_ordered(network, shapes)) if shapes else ["image"],
+        input_names=list(own) or ["image"],
         run=path.parent,
         how=f"{path.name}, epoch {checkpoint.epoch} ({checkpoint.phase}) of recipe {trusted.name}",
     )
@@ -242,8 +286,3 @@ def _images(section: DataSection, *, is_trusted: bool) -> tuple[list[Tensor], st
     indices = range(0, min(len(dataset), step * NUM_IMAGES), step)
     images = [call_part(section.name, dataset.__getitem__, i)[0].unsqueeze(0) for i in indices]
     return images, f"validation images of {section.name}"
-
-
-def _noise(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Tensor, ...]:
-    generator = torch.Generator().manual_seed(0)
-    return tuple(torch.rand(shape, generator=generator) for shape in shapes.values())

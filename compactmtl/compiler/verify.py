@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_leaves
 
+from compactmtl.compiler.blame import Blame
+from compactmtl.compiler.memory import is_out_of_memory
 from compactmtl.compiler.nonfinite import first_nonfinite, is_finite
 from compactmtl.compiler.precision import to_double
 from compactmtl.compiler.selection import SelectingRunner, Selections, has_selections
@@ -28,6 +30,7 @@ FP32_FACTOR = 4.0
 # any other order of summation still rounds.
 FP32_FLOOR = 2 * 2.0**-23
 NEAR_TIE = 1e-5
+BUG = "this is a bug in a compiler rule, yours if it is a foreign one; please report the network"
 
 
 @dataclass
@@ -114,6 +117,7 @@ def verify(
     input_sets: Iterable[Sequence[Tensor]],
     output_names: Sequence[str],
     pools: Mapping[str, StoredPool],
+    blame: Blame | None = None,
 ) -> Verification:
     """Compare the graphs on every input set.
 
@@ -122,10 +126,11 @@ def verify(
         input_sets: Inputs in the original precision, any shapes the graphs take.
         output_names: Names of the flattened outputs.
         pools: The pools of the compact graph whose selections are compared, by name.
+        blame: Says which value is the first that differs; asked where the comparison fails.
 
     Raises:
-        VerificationError: An output differs by more than rounding, or a selection flipped without
-            a near-tie.
+        VerificationError: The compact graph does not run, an output differs by more than rounding,
+            or a selection flipped without a near-tie.
         NonFiniteError: The original network yields NaN or Inf.
         CaptureError: The original network does not take an input.
     """
@@ -139,27 +144,51 @@ def verify(
         full = chosen.chosen
         kept = {name: full[name][:, list(pool.channels)] for name, pool in pools.items()}
         live = {name: pool.live for name, pool in pools.items()}
-        for module, values, imposed, matters, key in (
-            (quartet.compact64, wide, kept, live, "fp64_error"),
-            (quartet.original, inputs, full, None, "fp32_error_of_original"),
-            (quartet.compact, inputs, kept, live, "fp32_error"),
-        ):
-            outputs, selections = run(module, values, imposed, matters)
-            if selections.widest_gap > NEAR_TIE:
-                raise VerificationError(
-                    f"a max pool chose another position without a near-tie (relative gap "
-                    f"{selections.widest_gap:.1e}, allowed {NEAR_TIE:.0e}); nothing was written",
-                    hint="this is a bug in a compiler rule; please report the network",
-                )
-            if module is quartet.original:
-                _check_finite(outputs, output_names, module, values)
-            report.flips += selections.flips
-            report.widest_gap = max(report.widest_gap, selections.widest_gap)
-            for name, expected, got in zip(output_names, reference, outputs, strict=True):
-                check = report.outputs[name]
-                setattr(check, key, max(getattr(check, key), relative_error(got, expected, name)))
-        _judge(report)
+        try:
+            for module, values, imposed, matters, key in (
+                (quartet.compact64, wide, kept, live, "fp64_error"),
+                (quartet.original, inputs, full, None, "fp32_error_of_original"),
+                (quartet.compact, inputs, kept, live, "fp32_error"),
+            ):
+                outputs, selections = _run(quartet, module, values, imposed, matters)
+                if module is quartet.original:
+                    _check_finite(outputs, output_names, module, values)
+                report.flips += selections.flips
+                report.widest_gap = max(report.widest_gap, selections.widest_gap)
+                for name, expected, got in zip(output_names, reference, outputs, strict=True):
+                    check, error = report.outputs[name], relative_error(got, expected, name)
+                    setattr(check, key, max(getattr(check, key), error))
+            _judge(report)
+        except VerificationError as error:
+            why = blame(inputs, full, kept) if blame is not None else ""
+            raise VerificationError(
+                f"{error.message}{f'; {why}' if why else ''}; nothing was written",
+                hint=error.hint or BUG,
+            ) from error
     return report
+
+
+def _run(
+    quartet: Quartet,
+    module: fx.GraphModule,
+    values: Sequence[Tensor],
+    imposed: Mapping[str, Tensor],
+    matters: Mapping[str, Tensor] | None,
+) -> tuple[list[Tensor], Selections]:
+    """Run one of the graphs that must agree with the reference."""
+    try:
+        outputs, selections = run(module, values, imposed, matters)
+    except RuntimeError as error:
+        if module is quartet.original or is_out_of_memory(error):
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        raise VerificationError(f"the compact graph does not run: {reason}") from error
+    if selections.widest_gap > NEAR_TIE:
+        raise VerificationError(
+            f"a max pool chose another position without a near-tie (relative gap "
+            f"{selections.widest_gap:.1e}, allowed {NEAR_TIE:.0e})"
+        )
+    return outputs, selections
 
 
 def _run_original(
@@ -168,6 +197,8 @@ def _run_original(
     try:
         return run(module, inputs, None)
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         shapes = [tuple(value.shape) for value in inputs]
         reason = str(error).strip().partition("\n")[0]
         raise CaptureError(
@@ -180,8 +211,7 @@ def relative_error(got: Tensor, expected: Tensor, name: str) -> float:
     """Return max abs difference over max abs expected, in float64; infinite for NaN."""
     if got.shape != expected.shape:
         raise VerificationError(
-            f"output `{name}` has shape {tuple(got.shape)}, expected {tuple(expected.shape)}; "
-            "nothing was written"
+            f"output `{name}` has shape {tuple(got.shape)}, expected {tuple(expected.shape)}"
         )
     if not got.numel():
         return 0.0
@@ -214,14 +244,12 @@ def _judge(report: Verification) -> None:
         if not check.fp64_error <= FP64_TOLERANCE:
             raise VerificationError(
                 f"output `{name}`: float64 relative error {check.fp64_error:.1e}, allowed "
-                f"{FP64_TOLERANCE:.0e}; nothing was written",
-                hint="this is a bug in a compiler rule; please report the network",
+                f"{FP64_TOLERANCE:.0e}"
             )
         bound = FP32_FACTOR * check.fp32_error_of_original + FP32_FLOOR
         if not check.fp32_error <= bound:
             raise VerificationError(
                 f"output `{name}`: float32 relative error {check.fp32_error:.1e}, allowed "
                 f"{bound:.1e} ({FP32_FACTOR:g} times the original's "
-                f"{check.fp32_error_of_original:.1e}); nothing was written",
-                hint="this is a bug in a compiler rule; please report the network",
+                f"{check.fp32_error_of_original:.1e})"
             )

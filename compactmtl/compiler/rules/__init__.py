@@ -1,10 +1,26 @@
-"""The rules, one op family each; an op that no rule takes is opaque."""
+"""The rules, one op family each; an op that no rule takes is opaque.
+
+A rule of your own is a subclass of ``Rule``, or of ``OneByOne`` or ``PairByPair`` where channel c
+of the output comes from channel c of the inputs; ``compress(..., rules=[MyRule()])`` asks it
+before ours. Its ``ops`` name ops of ATen as ``relu``, and ops of a library as ``mylib::relu``.
+"""
+
+from collections.abc import Sequence
 
 from torch import fx
 
 from compactmtl.compiler.rules.along import AlongOthers
 from compactmtl.compiler.rules.axes import MoveAxes
-from compactmtl.compiler.rules.base import Facts, Rule
+from compactmtl.compiler.rules.base import (
+    ChannelSets,
+    Facts,
+    OneByOne,
+    PairByPair,
+    Rule,
+    channelwise,
+    none_constant,
+    one_input,
+)
 from compactmtl.compiler.rules.batch_norm import BatchNorm
 from compactmtl.compiler.rules.binary import Binary
 from compactmtl.compiler.rules.blocks import Blocks
@@ -49,12 +65,32 @@ RULES: tuple[Rule, ...] = (
 )
 """In order: the first rule that covers an op and does not refuse the node takes it."""
 
-__all__ = ["RULES", "Facts", "Rule", "find_rule"]
+__all__ = [
+    "RULES",
+    "ChannelSets",
+    "Facts",
+    "OneByOne",
+    "PairByPair",
+    "Rule",
+    "channelwise",
+    "find_rule",
+    "none_constant",
+    "one_input",
+]
 
 
-def find_rule(name: str, node: fx.Node, facts: Facts) -> tuple[Rule | None, str]:
-    """Return the rule for a node, or None and the reason why it stays opaque."""
-    candidates = [rule for rule in RULES if name in rule.ops]
+def find_rule(
+    name: str, node: fx.Node, facts: Facts, foreign: Sequence[Rule] = ()
+) -> tuple[Rule | None, str]:
+    """Return the rule for a node, or None and the reason why it stays opaque.
+
+    Args:
+        name: The op's, as ``op_name`` gives it.
+        node: The node.
+        facts: Of the nodes before it.
+        foreign: Rules that are asked before ours.
+    """
+    candidates = [rule for rule in (*foreign, *RULES) if name in rule.ops]
     if not candidates:
         return None, "no rule for this op"
     for rule in candidates:

@@ -205,7 +205,7 @@ def test_a_branch_on_data_is_refused_with_its_line() -> None:
 
 
 def test_inputs_that_do_not_fit_are_a_capture_error_with_their_shape(segnet) -> None:
-    with pytest.raises(CaptureError, match=r"does not run on inputs \[\(2, 4, 16, 16\)\]"):
+    with pytest.raises(CaptureError, match=r"inputs \(2, 4, 16, 16\).*expects 3 channels"):
         compress(segnet, torch.rand(2, 4, 16, 16))
     with pytest.raises(UsageError, match="example input 0 is a str"):
         compress(segnet, ["image"])

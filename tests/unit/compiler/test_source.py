@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from compactmtl.compiler.source import load_source, parse_inputs
+from compactmtl.compiler.source import example_inputs, load_source
 from compactmtl.errors import CorruptFileError, MissingFileError, PartError, UsageError
 
 BUILD = "own_pair:build"
@@ -37,11 +37,20 @@ def here(tmp_path, monkeypatch):
 
 
 def test_shapes_are_parsed_in_their_order() -> None:
-    assert parse_inputs(["image=1x3x384x640", "hint=2X1"]) == {
+    found = example_inputs(["image=1x3x384x640", "hint=2X1"])
+    assert {name: tuple(value.shape) for name, value in found.items()} == {
         "image": (1, 3, 384, 640),
         "hint": (2, 1),
     }
-    assert list(parse_inputs(["b=1", "a=1"])) == ["b", "a"]
+    assert list(example_inputs(["b=1", "a=1"])) == ["b", "a"]
+
+
+def test_a_type_of_numbers_is_taken_or_suggested() -> None:
+    found = example_inputs(["index=2x5:int64", "mask=1x4:bool", "half=3:float16"])
+    assert [value.dtype for value in found.values()] == [torch.int64, torch.bool, torch.float16]
+    assert set(found["index"].unique().tolist()) <= {0, 1}
+    with pytest.raises(UsageError, match=r"`int65`; did you mean `int64`\?"):
+        example_inputs(["index=1x3:int65"])
 
 
 @pytest.mark.parametrize(
@@ -50,13 +59,13 @@ def test_shapes_are_parsed_in_their_order() -> None:
 )
 def test_a_shape_of_another_form_is_shown_as_it_was_typed(text) -> None:
     with pytest.raises(UsageError, match="expected NAME=SHAPE, as in image=1x3x384x640") as error:
-        parse_inputs([text])
+        example_inputs([text])
     assert repr(text) in error.value.message
 
 
 def test_a_name_is_given_once() -> None:
     with pytest.raises(UsageError, match="`image` is given twice"):
-        parse_inputs(["image=1x3x8x8", "image=1x3x9x9"])
+        example_inputs(["image=1x3x8x8", "image=1x3x9x9"])
 
 
 def test_inputs_go_to_the_parameters_of_forward_that_carry_their_names(here) -> None:

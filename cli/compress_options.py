@@ -1,0 +1,85 @@
+"""The options of `compress`, as annotated types."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compactmtl.errors import UsageError
+
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="ckpt.pt, a run folder, or any file of weights.")
+]
+Prune = Annotated[
+    bool, typer.Option("--prune-zero-channels", help="Remove the channels that nothing depends on.")
+]
+OutFolder = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where to write.")]
+Objective = Annotated[
+    str | None, typer.Option(metavar="NAME", help="latency, macs or params; implies the removal.")
+]
+NoGather = Annotated[bool, typer.Option("--no-gather", help="No layer reads through a gather.")]
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Compile for these outputs only, as in seg,depth; implies the removal.",
+    ),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        metavar="RMS",
+        help="Treat input groups W[:, c], of any layer, as zero whose root mean square (l2 norm "
+        "over the square root of their size) is below this; changes the outputs, the report says "
+        "how far; implies the removal.",
+    ),
+]
+Part = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Compile this submodule alone, as in encoder; cm.stitch puts it back into yours.",
+    ),
+]
+Rules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rule", metavar="NAME", help="Your rule: package.module:MyRule; may be repeated."
+    ),
+]
+Static = Annotated[
+    bool, typer.Option("--static", help="Fix batch and size at those of the example.")
+]
+Model = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Your network: package.module:factory.")
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input", metavar="NAME=SHAPE", help="As in image=1x3x384x640, or index=1x8:int64."
+    ),
+]
+Outputs = Annotated[
+    str | None, typer.Option(metavar="NAMES", help="Names of the outputs, as in seg,depth.")
+]
+Recipe = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Your recipe, if it names your own code.")
+]
+
+
+def words(text: str | None) -> list[str] | None:
+    """Return the names in ``seg,depth``; None where the option is not given."""
+    return None if text is None else text.split(",")
+
+
+def check_removal(prune: bool, *, no_gather: bool) -> None:
+    """Refuse --no-gather where nothing is removed.
+
+    Raises:
+        UsageError: It would say nothing.
+    """
+    if no_gather and not prune:
+        raise UsageError(
+            "--no-gather says how channels are removed, but none are",
+            hint="add --prune-zero-channels",
+        )
