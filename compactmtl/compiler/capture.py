@@ -16,7 +16,7 @@ from torch.utils._pytree import KeyEntry, tree_flatten_with_path
 
 from compactmtl.compiler.memory import is_out_of_memory
 from compactmtl.compiler.misfit import noting_misfits
-from compactmtl.errors import CaptureError, NonFiniteError, UsageError
+from compactmtl.errors import CaptureError, CompactMTLError, NonFiniteError, UsageError
 
 Inputs = tuple[Tensor, ...]
 
@@ -218,6 +218,8 @@ def run_network(model: nn.Module, inputs: Inputs, *, given: Inputs | None = None
     with evaluating(model), torch.no_grad(), noting_misfits(model) as misfits:
         try:
             return model(*inputs)
+        except CompactMTLError:
+            raise
         except Exception as error:  # whatever the user's forward raises
             if is_out_of_memory(error):
                 raise

@@ -20,14 +20,14 @@ def import_rules(names: Sequence[str]) -> list[Rule]:
     for name in names:
         if not is_foreign(name):
             raise PartError(
-                f"--rule `{name}`: expected package.module:MyRule, a subclass of "
-                "compactmtl.compiler.rules.Rule"
+                f"--rule `{name}`: expected package.module:MyRule",
+                hint="MyRule is a subclass of compactmtl.compiler.rules.Rule",
             )
         part = import_part(name)
-        if not (isinstance(part, type) and issubclass(part, Rule)):
+        if not isinstance(part, type) or not issubclass(part, Rule):
             raise PartError(
-                f"--rule `{name}` is a {type(part).__name__}, expected a subclass of "
-                "compactmtl.compiler.rules.Rule"
+                f"--rule `{name}` is no rule, but {_what(part)}",
+                hint="a subclass of compactmtl.compiler.rules.Rule",
             )
         with foreign_errors([part]):
             rules.append(part())
@@ -42,12 +42,16 @@ def check_rules(rules: Sequence[Rule]) -> None:
     """
     for rule in rules:
         if not isinstance(rule, Rule) or not getattr(rule, "ops", None):
-            what = f"{rule.__name__}, a class" if isinstance(rule, type) else type(rule).__name__
             raise UsageError(
-                f"rules: got {what}, expected an object whose class derives from "
+                f"rules: got {_what(rule)}, expected an object whose class derives from "
                 "compactmtl.compiler.rules.Rule and has `ops`",
                 hint="as in rules=[MyRule()]",
             )
+
+
+def _what(part: object) -> str:
+    """Return what a thing is, in words."""
+    return f"the class {part.__name__}" if isinstance(part, type) else f"a {type(part).__name__}"
 
 
 @contextmanager

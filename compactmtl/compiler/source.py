@@ -116,6 +116,11 @@ def _load(
             f"--model `{model}`: expected package.module:factory, a function without arguments",
             hint="as in --model mynet:build",
         )
+    if path.suffix == ".pt2":
+        raise UsageError(
+            f"`{path}` is a captured program, expected a checkpoint or weights",
+            hint="compress what it was made from; `compactmtl export` takes the folder it lies in",
+        )
     file = path / "ckpt.pt" if path.is_dir() else path
     try:
         checkpoint = load_checkpoint(file)
@@ -173,7 +178,9 @@ def example_inputs(texts: Sequence[str]) -> dict[str, Tensor]:
                 hint=f"expected one of {', '.join(DTYPES)}, as in index=1x8:int64",
             )
         if name in examples:
-            raise UsageError(f"--input {text!r}: `{name}` is given twice")
+            raise UsageError(
+                f"--input {text!r}: `{name}` is given twice", hint="say it once for each input"
+            )
         shape, kind = tuple(int(part) for part in parts), DTYPES[dtype or "float32"]
         examples[name] = (
             torch.rand(shape, generator=generator).to(kind)
