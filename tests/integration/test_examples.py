@@ -128,3 +128,11 @@ def test_lightning_callback_goes_through_all_phases(example):
     assert 0 < counts.zero_groups < counts.num_groups
     factory = importlib.import_module("rooms_network").build
     factory().load_state_dict(module.network.state_dict())
+
+
+@own("own_rule")
+def test_own_rule_lets_the_compiler_remove_what_an_op_of_ones_own_reads(example, capsys):
+    importlib.import_module("swirl").main()
+    said = capsys.readouterr().out
+    assert "opaque: none" in said
+    assert said in (example / "README.md").read_text()
