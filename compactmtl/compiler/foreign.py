@@ -1,13 +1,13 @@
 """Foreign rules: what is given must be a rule, and what it raises is the user's own error."""
 
-import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from compactmtl.compiler.memory import is_out_of_memory
 from compactmtl.compiler.rules import Rule
 from compactmtl.errors import CompactMTLError, PartError, UsageError
-from compactmtl.parts import import_part, is_foreign
+from compactmtl.parts import call_part, import_part, is_foreign
 
 
 def import_rules(names: Sequence[str]) -> list[Rule]:
@@ -29,8 +29,7 @@ def import_rules(names: Sequence[str]) -> list[Rule]:
                 f"--rule `{name}` is no rule, but {_what(part)}",
                 hint="a subclass of compactmtl.compiler.rules.Rule",
             )
-        with foreign_errors([part]):
-            rules.append(part())
+        rules.append(call_part(name, part))
     return rules
 
 
@@ -55,26 +54,36 @@ def _what(part: object) -> str:
 
 
 @contextmanager
-def foreign_errors(rules: Sequence[Rule | type[Rule]]) -> Iterator[None]:
-    """Turn what a foreign rule raises into one line; what we raise ourselves passes.
+def foreign_errors(rules: Sequence[Rule]) -> Iterator[None]:
+    """Turn what a foreign rule raises, or leads to, into one line; our own errors pass.
 
     Raises:
-        PartError: With the rule's file and line.
+        PartError: With the rule and the line, or with all rules where none of them was running.
     """
     try:
         yield
     except CompactMTLError:
         raise
-    except Exception as error:  # whatever the user's rule raises, or what it returned leads to
-        classes = [rule if isinstance(rule, type) else type(rule) for rule in rules]
-        names = {sys.modules[kind.__module__].__file__: kind.__name__ for kind in classes}
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in names]
-        if not frames:
+    except Exception as error:  # whatever the user's rule raises
+        if not rules or is_out_of_memory(error):
             raise
-        last = frames[-1]
-        reason = " ".join(str(error).split())
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        running = [
+            (rule, frame.f_code, line)
+            for frame, line in traceback.walk_tb(error.__traceback__)
+            for rule in rules
+            if frame.f_locals.get("self") is rule
+        ]
+        if not running:
+            names = ", ".join(type(rule).__name__ for rule in rules)
+            raise PartError(
+                f"compiling fails with {names}: {reason}",
+                hint="is what `lower` of a rule stores what its `needs` promises? --debug shows "
+                "the traceback",
+            ) from error
+        rule, code, line = running[-1]
         raise PartError(
-            f"rule {names[last.filename]} failed in `{last.name}`: {type(error).__name__}: "
-            f"{reason} ({last.filename}:{last.lineno})",
+            f"rule {type(rule).__name__} failed in `{code.co_name}`: {reason} "
+            f"({code.co_filename}:{line})",
             hint="--debug shows the traceback",
         ) from error

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compactmtl.report import figures, numbers
+from compactmtl.report.choices import choices
 from compactmtl.report.collect import Record
 from compactmtl.report.html import Html, facts, h, listing, missing, section, table
 
@@ -110,6 +111,7 @@ def exactness_section(record: Record) -> Html:
     columns = ("File and task", "Runtime", "Error vs fp64", "Allowed", "torch fp32 itself")
     return section(
         "Exactness",
+        *choices(record.compress),
         h("h3", "Compact against the original network"),
         *_verification(verification),
         h("h3", "Exports against the compact model"),

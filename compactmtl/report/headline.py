@@ -69,6 +69,11 @@ def _verdicts(record: Record) -> list[Html]:
 
 
 def _verification(compress: Mapping[str, Any]) -> Html:
+    small = compress.get("threshold")
+    if small and compress.get("verification"):
+        return _chip(
+            "warn", f"compact equals the original with {small['num_zeroed']} small groups at zero"
+        )
     if compress.get("verification"):
         return _chip("good", "compact equals the original, verified")
     return _chip("warn", "equality not verified")

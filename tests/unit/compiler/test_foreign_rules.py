@@ -124,12 +124,32 @@ class ChangesTheOp(Swirl):
         return super().lower(node, lowering)
 
 
-@pytest.mark.parametrize("rule", [SaysZero(), ReadsTooFew(), SaysTheWrongOrder(), ChangesTheOp()])
-def test_a_wrong_rule_is_caught_and_named(rule) -> None:
+class CannotRun(Swirl):
+    """Wrong: replaces the op by one that takes no images."""
+
+    def lower(self, node: fx.Node, lowering: Any) -> tuple[int, ...]:
+        """Transpose, which is for matrices."""
+        node.target = torch.ops.aten.t.default
+        return super().lower(node, lowering)
+
+
+class StoresTooFew(Swirl):
+    """Stores one channel less than it was asked for."""
+
+    def lower(self, node: fx.Node, lowering: Any) -> tuple[int, ...]:
+        """Forget the last channel."""
+        return super().lower(node, lowering)[:-1]
+
+
+WRONG = [SaysZero, ReadsTooFew, SaysTheWrongOrder, ChangesTheOp, CannotRun, StoresTooFew]
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_wrong_rule_is_caught_and_named(kind) -> None:
     with pytest.raises(VerificationError) as error:
-        compress(Net(), IMAGE, dynamic=False, objective="macs", rules=[rule])
+        compress(Net(), IMAGE, dynamic=False, objective="macs", rules=[kind()])
     message = error.value.message
-    assert f"rule {type(rule).__name__}" in message
+    assert f"rule {kind.__name__}" in message
     assert "`swirl`" in message
     assert "test_foreign_rules.py:" in message
     assert message.endswith("nothing was written")
@@ -156,6 +176,14 @@ def test_what_a_rule_raises_is_one_line_with_its_place() -> None:
         compress(Net(), IMAGE, dynamic=False, rules=[Crashes()])
     with pytest.raises(CompilerError, match=r"rule SpeaksOfFewer at `swirl` speaks of \(7,\)"):
         compress(Net(), IMAGE, dynamic=False, rules=[SpeaksOfFewer()])
+
+
+def test_what_a_rule_leads_to_elsewhere_names_the_rules(monkeypatch) -> None:
+    monkeypatch.setitem(compress.__globals__, "make_plan", lambda *_: {}["channel 7"])
+    with pytest.raises(KeyError):
+        compress(Net(), IMAGE, dynamic=False)
+    with pytest.raises(PartError, match=r"compiling fails with Swirl: KeyError: 'channel 7'"):
+        compress(Net(), IMAGE, dynamic=False, rules=[Swirl()])
 
 
 class WithoutOps(Rule):

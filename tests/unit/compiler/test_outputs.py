@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from random_nets import RandomNet, randomise
 from torch import Tensor, nn
 
 from compactmtl.compact import load
@@ -112,3 +113,16 @@ def test_outputs_that_are_not_there_are_refused(segnet, compile_static, kept, wo
     with pytest.raises(UsageError, match=words) as error:
         compile_static(segnet, *IMAGE.shape, keep_outputs=kept)
     assert "the network has seg, depth" in error.value.message + error.value.hint
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_output_of_a_random_network_can_be_compiled_alone(seed, compile_static) -> None:
+    net = randomise(RandomNet(seed), seed).eval()
+    expected = net(IMAGE)
+    names = list(expected)
+    for name in names:
+        compact = compile_static(net, *IMAGE.shape, keep_outputs=[name], objective="macs")
+        assert list(compact.module(IMAGE)) == list(compact.dense(IMAGE)) == [name]
+        torch.testing.assert_close(compact.dense(IMAGE)[name], expected[name], rtol=0, atol=0)
+        saved = compact.report.dropped["num_params"]
+        assert saved + compact.report.before.num_params >= compact.report.after.num_params
