@@ -240,7 +240,7 @@ def _ways_out(model: nn.Module) -> str:
     """Return what a user can do about a network that cannot be captured."""
     parts = [name for name, child in model.named_children() if next(child.children(), None)]
     parts = parts or [name for name, _ in model.named_children()]
-    named = f" (parts: {', '.join(parts[:6])})" if parts else ""
+    named = f" (parts of it: {', '.join(parts[:6])})" if parts else ""
     return (
         "replace a Python branch on tensor values by torch.where or torch.cond, or compile a part "
         f"without that line: --part NAME{named}; where only the size must be fixed: --static "

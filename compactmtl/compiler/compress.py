@@ -178,7 +178,11 @@ def compress(
             )
             if subject.thresholded is not None:
                 report.threshold = output_change(
-                    subject.dense, subject.thresholded, subject.samples, names
+                    subject.dense,
+                    subject.thresholded,
+                    quartet.original64,
+                    subject.samples,
+                    names,
                 )
             if subject.site is not None:
                 report.part = check_whole(subject.site, result)

@@ -89,6 +89,7 @@ def _with(module: fx.GraphModule, tensors: dict[str, Tensor]) -> fx.GraphModule:
 def output_change(
     original: fx.GraphModule,
     thresholded: Thresholded,
+    thresholded64: fx.GraphModule,
     samples: Sequence[Inputs],
     names: Sequence[str],
 ) -> dict[str, Any]:
@@ -100,14 +101,15 @@ def output_change(
     Args:
         original: The network as it was.
         thresholded: The network whose small groups are zero.
+        thresholded64: The same in float64.
         samples: Inputs of both.
         names: Names of the outputs.
     """
-    first, second = double_copy(original), double_copy(thresholded.module)
+    original64 = double_copy(original)
     worst = {name: {"rms": 0.0, "max": 0.0} for name in names}
     for inputs in samples:
         wide = [to_double(value) for value in inputs]
-        pairs = zip(tree_leaves(first(*wide)), tree_leaves(second(*wide)), strict=True)
+        pairs = zip(tree_leaves(original64(*wide)), tree_leaves(thresholded64(*wide)), strict=True)
         for name, (before, after) in zip(names, pairs, strict=True):
             change = relative_change(before, after)
             worst[name] = {key: max(worst[name][key], change[key]) for key in change}

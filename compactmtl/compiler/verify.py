@@ -160,7 +160,7 @@ def verify(
                     setattr(check, key, max(getattr(check, key), error))
             _judge(report)
         except VerificationError as error:
-            why = blame(inputs, full, kept) if blame is not None else ""
+            why = _first_difference(blame, inputs, full, kept)
             raise VerificationError(
                 f"{error.message}{f'; {why}' if why else ''}; nothing was written",
                 hint=error.hint or BUG,
@@ -189,6 +189,21 @@ def _run(
             f"{selections.widest_gap:.1e}, allowed {NEAR_TIE:.0e})"
         )
     return outputs, selections
+
+
+def _first_difference(
+    blame: Blame | None,
+    inputs: Sequence[Tensor],
+    full: Mapping[str, Tensor],
+    kept: Mapping[str, Tensor],
+) -> str:
+    """Ask for the first value that differs; where that takes too much memory, say so."""
+    try:
+        return "" if blame is None else blame(inputs, full, kept)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return "not enough memory to look for the first value that differs"
 
 
 def _run_original(

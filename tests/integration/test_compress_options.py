@@ -186,7 +186,7 @@ def test_a_part_is_written_with_the_inputs_it_receives(done, refused, here) -> N
         18,
         "if x.mean() > 1e9",
         "optnets.py:",
-        "--part NAME (parts: encoder)",
+        "--part NAME (parts of it: encoder)",
         "torch.where",
     )
     document = done(command("--part", "encoder", "-o", "compact", model="optnets:Branches"))

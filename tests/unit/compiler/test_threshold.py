@@ -7,6 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from compactmtl.compiler.capture import capture
+from compactmtl.compiler.normalise import normalise
+from compactmtl.compiler.threshold import apply_threshold
 from compactmtl.errors import UsageError
 from compactmtl.overparam import expand
 
@@ -53,6 +56,34 @@ def test_groups_below_the_limit_go_and_the_network_stays(chain, compile_static) 
     for name, value in chain.state_dict().items():
         assert torch.equal(value, before[name])
     assert torch.equal(compact.dense(IMAGE), chain(IMAGE))  # the network before the threshold
+
+
+def test_every_kind_of_convolution_has_its_groups() -> None:
+    torch.manual_seed(2)
+    net = nn.Sequential(
+        nn.Conv2d(4, 8, 3, groups=2),
+        nn.ConvTranspose2d(8, 6, 2, groups=2),
+        nn.Conv2d(6, 6, 3, groups=6),
+    ).to(memory_format=torch.channels_last)
+    grouped, transposed, depthwise = (layer.weight.detach() for layer in net)
+    groups = [  # one for each input channel
+        [grouped[4 * (c // 2) : 4 * (c // 2) + 4, c % 2] for c in range(4)],
+        [transposed[c] for c in range(8)],
+        [depthwise[c] for c in range(6)],
+    ]
+    sizes = [torch.stack([g.square().mean().sqrt() for g in layer]) for layer in groups]
+    limit = torch.cat(sizes).sort().values[7:9].mean().item()
+    captured = capture(net, torch.rand(2, 4, 8, 8), dynamic=False)
+    normalise(captured.module)
+    small = apply_threshold(captured.module, limit)
+    assert sum(small.groups.values()) == 8
+    assert small.num_groups == 18
+    for layer, size in zip(groups, sizes, strict=True):
+        for group, rms in zip(layer, size, strict=True):
+            if rms < limit:
+                group.zero_()  # in the network itself, whose weights the capture shares
+    for name, tensor in captured.module.named_parameters():
+        assert torch.equal(small.module.get_parameter(name), tensor)
 
 
 def test_the_change_is_that_of_the_zeroed_network(chain, compile_static) -> None:

@@ -47,6 +47,18 @@ def test_a_scaled_weight_is_found_in_float64(quartet, factor: float) -> None:
         verify(quartet, IMAGES, NAMES, POOLS)
 
 
+def test_what_is_to_blame_is_in_the_message_even_without_memory_to_find_it(quartet) -> None:
+    with torch.no_grad():
+        quartet.compact64.get_parameter("heads.seg.weight").mul_(2)
+
+    def full(*_: object) -> str:
+        raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 7 bytes.")
+
+    for blame, words in ((lambda *_: "it was `conv2d`", "it was `conv2d`"), (full, "not enough")):
+        with pytest.raises(VerificationError, match=f"{words}.*; nothing was written"):
+            verify(quartet, IMAGES, NAMES, POOLS, blame)
+
+
 def test_swapped_channels_are_found(quartet) -> None:
     weight = quartet.compact64.get_parameter("heads.depth.weight")
     with torch.no_grad():
