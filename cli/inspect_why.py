@@ -1,5 +1,6 @@
 """How `inspect --why` shows what a layer's channels are there for."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,20 +32,22 @@ def show_why(file: Path, layer: str) -> None:
     if read["why"]:
         lines.append(("columns of zeros", f"{read['zero_columns']['count']}: {read['why']}"))
     console.table("", ("", ""), lines)
-    rows = [
+    alone = Counter(names[0] for names in found.by_channel().values() if len(names) == 1)
+    rows: list[tuple[Any, ...]] = [
         (
             KINDS[reader["kind"]] + reader["name"],
             ", ".join(reader["via"]),
             reader["count"],
+            alone[reader["name"]],
             reader["channels"],
         )
         for reader in facts["readers"]
     ]
-    rows += [("nobody", r["why"], r["count"], r["channels"]) for r in facts["unread"]]
+    rows += [("nobody", r["why"], r["count"], None, r["channels"]) for r in facts["unread"]]
     if rows:
         console.table(
             "\nWhy the kept channels are there",
-            ("read by", "through, or why it is stored", "channels", "which"),
+            ("read by", "through, or why it is stored", "channels", "only it", "which"),
             rows,
         )
     blocked = [reader for reader in facts["readers"] if reader["kind"] == "opaque"]

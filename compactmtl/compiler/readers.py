@@ -93,7 +93,7 @@ def _hand_on(
 ) -> Iterator[tuple[fx.Node, Reader, Reach]]:
     """Yield for the inputs of ``node`` who reads which of their channels."""
     if node.op == "output":
-        for source, name in zip(node.all_input_nodes, _outputs(node, output_names), strict=True):
+        for source, name in output_labels(node, output_names).items():
             if source in facts.values:
                 yield source, Reader(name, "output"), _all(source, facts)
         return
@@ -137,14 +137,13 @@ def _all(source: fx.Node, facts: Facts) -> Reach:
     return Reach(torch.ones(facts.num_channels(source), dtype=torch.bool))
 
 
-def _outputs(node: fx.Node, names: Sequence[str]) -> list[str]:
+def output_labels(node: fx.Node, names: Sequence[str]) -> dict[fx.Node, str]:
     """Return for each value that is an output its name; one that is several has several."""
-    returned = tree_leaves(node.args)
     labels: dict[fx.Node, list[str]] = {}
-    for value, name in zip(returned, names, strict=True):
+    for value, name in zip(tree_leaves(node.args), names, strict=True):
         if isinstance(value, fx.Node):
             labels.setdefault(value, []).append(name)
-    return [", ".join(labels[value]) for value in node.all_input_nodes]
+    return {value: ", ".join(label) for value, label in labels.items()}
 
 
 def _parameter_owner(node: fx.Node) -> str:

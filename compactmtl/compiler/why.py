@@ -64,7 +64,7 @@ def why(
         "format_version": FORMAT_VERSION,
         "cost_model": cost,
         "layers": {name: layers[name] for name in names.values()},
-        "streams": streams(facts, plan, layouts, spaces, names),
+        "streams": streams(facts, plan, layouts, spaces, names, output_names),
     }
 
 

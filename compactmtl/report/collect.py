@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from compactmtl.errors import CorruptFileError, MissingFileError
+from compactmtl.explanation import WHY, read_why
 from compactmtl.files import sha256
 from compactmtl.lineage import MODEL, Artefact, read_lineage
 from compactmtl.report.documents import read_bench, read_document
@@ -20,6 +21,8 @@ class Record:
     model_sha256: str
     compress: Mapping[str, Any]
     """``report.json``, as ``compress`` wrote it."""
+    why: Mapping[str, Any] | None
+    """``why.json``, where there is one."""
     run: RunRecord | None
     """The run the model was trained in."""
     run_was_named: bool
@@ -72,6 +75,7 @@ def collect(folder: Path, *, run: Path | None = None) -> Record:
         folder=folder,
         model_sha256=model,
         compress=compress,
+        why=read_why(folder) if (folder / WHY).is_file() else None,
         run=record,
         run_was_named=run is not None,
         bench=bench,

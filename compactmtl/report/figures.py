@@ -42,7 +42,7 @@ def to_div(figure: go.Figure, name: str) -> str:
 
 def loss_curves(epochs: Epochs) -> go.Figure:
     """Draw each task's training loss per epoch."""
-    figure = _figure("Training loss", log_y=True)
+    figure = new_figure("Training loss", log_y=True)
     for index, task in enumerate(_names(epochs, "loss")):
         _line(figure, epochs, [row.get("loss", {}).get(task) for row in epochs], task, index)
     _phases(figure, epochs)
@@ -68,7 +68,7 @@ def metric_curve(
         baseline: What the best constant predictor reaches.
         better: An arrow that says where better is, or nothing.
     """
-    figure = _figure(f"{task}: {metric} {better}")
+    figure = new_figure(f"{task}: {metric} {better}")
     values = [row.get("val", {}).get(task, {}).get(metric) for row in epochs]
     _line(figure, epochs, values, metric, index)
     if baseline is not None:
@@ -84,7 +84,7 @@ def metric_curve(
 
 def sparsity_curve(epochs: Epochs) -> go.Figure:
     """Draw the share of zero groups, and the penalty's strength on a second axis."""
-    figure = _figure("Group sparsity")
+    figure = new_figure("Group sparsity")
     share = [_share(row.get("sparsity") or {}) for row in epochs]
     _line(figure, epochs, share, "zero groups, %", 0)
     lam = [row.get("lam") for row in epochs]
@@ -116,7 +116,7 @@ def layer_bars(layers: Sequence[Mapping[str, Any]], side: str) -> go.Figure:
     names = [html.escape(str(layer["name"])) for layer in layers]
     before = [layer[f"{side}_before"] for layer in layers]
     after = [layer[f"{side}_after"] for layer in layers]
-    figure = _figure("Input channels" if side == "in" else "Output channels")
+    figure = new_figure("Input channels" if side == "in" else "Output channels")
     figure.add_bar(
         y=names,
         x=before,
@@ -151,14 +151,14 @@ def layer_bars(layers: Sequence[Mapping[str, Any]], side: str) -> go.Figure:
             "showgrid": False,
             "tickfont": {"size": 11},
         },
-        xaxis={"range": [0, 1.15 * max(before, default=1)]},  # room for the numbers
+        xaxis={"range": [0, 1.3 * max(before, default=1)]},  # room for the numbers
     )
     return figure
 
 
 def latency_bars(candidates: Mapping[str, Mapping[str, Any]]) -> go.Figure:
     """Draw wall-clock percentiles of each candidate side by side."""
-    figure = _figure("Latency per inference, ms")
+    figure = new_figure("Latency per inference, ms")
     for index, (name, candidate) in enumerate(candidates.items()):
         latency = candidate.get("latency_ms", {})
         keys = [key for key in ("p50", "p90", "p99") if latency.get(key) is not None]
@@ -181,7 +181,8 @@ def latency_bars(candidates: Mapping[str, Mapping[str, Any]]) -> go.Figure:
     return figure
 
 
-def _figure(title: str, *, log_y: bool = False) -> go.Figure:
+def new_figure(title: str, *, log_y: bool = False) -> go.Figure:
+    """Return an empty chart in the style of the page."""
     font = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "color": INK}
     vertical = LOG_TICKS if log_y else {"type": "linear"}
     figure = go.Figure()

@@ -9,6 +9,8 @@ from compactmtl.report.headline import header
 from compactmtl.report.history import environment_section, origin_section, training_section
 from compactmtl.report.html import Html, anchor, h
 from compactmtl.report.samples import Predictions
+from compactmtl.report.streams import TITLE as STREAMS
+from compactmtl.report.streams import streams_section
 from compactmtl.report.style import CSS
 
 TITLES = (
@@ -16,6 +18,7 @@ TITLES = (
     "Predictions",
     "Cost and latency",
     "Channels",
+    STREAMS,
     "Training",
     "Exactness",
     "Origin",
@@ -30,6 +33,7 @@ def render(record: Record, predictions: Predictions) -> str:
         predictions_section(predictions),
         cost_section(record),
         channels_section(record),
+        streams_section(record),
         training_section(record, predictions),
         exactness_section(record),
         origin_section(record),
