@@ -60,6 +60,8 @@ def read_why(folder: Path) -> dict[str, Any]:
         raise CorruptFileError(
             f"`{path}` is not of format version {FORMAT_VERSION}", hint="compress again"
         )
+    if not (isinstance(document.get("layers"), dict) and isinstance(document.get("streams"), list)):
+        raise CorruptFileError(f"`{path}` lists no layers and streams", hint="compress again")
     described = (document.get("model") or {}).get("sha256")
     if not (folder / MODEL).is_file() or described != sha256(folder / MODEL):
         raise CorruptFileError(

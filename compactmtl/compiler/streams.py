@@ -73,11 +73,10 @@ def _rows(
     layout = layouts.get(node.name, ())
     labels = output_labels(node, output_names) if node.op == "output" else {}
     is_made = rule is None or bool(layout)
-    inside = False
+    combined = [] if rule is None else [x for x in rule.couples(node) if spaces.get(x) is own]
     for source in dict.fromkeys(node.all_input_nodes):
         space = spaces.get(source)
-        inside |= space is not None and space is own
-        if space is None or space is own or not is_made or reads_size_only(node, facts):
+        if space is None or source in combined or not is_made or reads_size_only(node, facts):
             continue
         read = _all(source, facts) if rule is None else rule.reads(node, facts).get(source)
         if read is not None:
@@ -86,7 +85,7 @@ def _rows(
                 carried = tuple(plan.gathers.get(node.name, layouts.get(source.name, ())))
             name = names.get(node) or labels.get(source) or node.name
             yield space, _row(name, "read", carried, read)
-    if own is not None and layout and not inside:
+    if own is not None and layout and not combined:
         name = names.get(node, node.name)
         yield own, _row(name, "write", layout, facts.live[node])
 
