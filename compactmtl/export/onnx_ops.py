@@ -13,7 +13,7 @@ each plane starts, and unpools through one flattened ScatterND over the whole te
 
 Measured in ONNX Runtime on a five-stage SegNet at 256x256, one thread, CPU time per image, against
 pools with indices and scatters alone: 55.3 -> 48.6 ms at a quarter of its width; with 70 % of its
-groups zero, compiled, 127.3 -> 122.5 ms.
+groups zero, compiled, 126.4 -> 123.2 ms, its dense twin 732 -> 711 ms.
 """
 
 from collections.abc import Callable, Sequence
