@@ -99,14 +99,13 @@ def plan_document(
         facts: Of the captured graph.
         plan: What was carried out.
         compact: The result.
-        layouts: What each of its values stores, by node name.
+        layouts: What each value stores, by node name.
         pruned: Whether channels were removed.
     """
-    widths = {node.name: value.num_channels for node, value in facts.values.items()}
-    stored = {
-        name: None if len(channels) == widths[name] else list(channels)
-        for name, channels in plan.stored.items()
-    }
+    stored: dict[str, Channels] = {}  # which may be more than the plan asks for
+    for node, value in facts.values.items():
+        channels = list(layouts[node.name])
+        stored[node.name] = None if channels == list(range(value.num_channels)) else channels
     return {
         **plan.to_dict(),
         "pruned": pruned,

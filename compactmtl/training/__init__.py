@@ -2,6 +2,7 @@
 
 from compactmtl.data.order import epoch_order
 from compactmtl.training.assemble import initial_network
+from compactmtl.training.finetune import Finetuned, finetune
 from compactmtl.training.fit import FitResult, fit
 from compactmtl.training.learning_rate import lr_factor
 from compactmtl.training.reporter import NullReporter, Reporter, RunInfo
@@ -9,6 +10,7 @@ from compactmtl.training.run import Run, RunSummary, list_runs, open_run, read_r
 from compactmtl.training.seeding import seed_epoch, seed_everything
 
 __all__ = [
+    "Finetuned",
     "FitResult",
     "NullReporter",
     "Reporter",
@@ -16,6 +18,7 @@ __all__ = [
     "RunInfo",
     "RunSummary",
     "epoch_order",
+    "finetune",
     "fit",
     "initial_network",
     "list_runs",

@@ -9,7 +9,7 @@ from families import LARGE, SMALL, compiled, image
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from compactmtl.compiler import compress
+from compactmtl.compiler import compress, replay
 from compactmtl.errors import WeightsError
 from compactmtl.parameter_map import index
 
@@ -115,3 +115,43 @@ def test_weights_that_do_not_fit_the_map_are_refused(compile_static) -> None:
     compact.plan["parameters"]["0.weight"]["axes"][0] = [0, 1]
     with pytest.raises(WeightsError, match=r"`0\.weight` is \[4, 3, 1, 1\], expected \[2, 3"):
         compact.original_state_dict()
+
+
+class Uneven(nn.Module):
+    """A grouped convolution of which one group is nearly gone: a dense one has fewer MACs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 1)
+        self.grouped = nn.Conv2d(8, 8, 3, padding=1, groups=2)
+        self.head = nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.grouped(self.stem(x).relu()).relu())
+
+
+def test_a_grouped_convolution_that_became_dense_goes_back_group_by_group(compile_static) -> None:
+    torch.manual_seed(0)
+    network = Uneven()
+    with torch.no_grad():
+        network.grouped.weight[4:, 1:] = 0
+        network.head.weight[:, 5:] = 0
+    compact = compile_static(network, objective="macs")
+    entry = compact.plan["parameters"]["grouped.weight"]
+    assert compact.plan["ungrouped"] == ["conv2d_1"]
+    assert (entry["groups"], entry["axes"][:2]) == (2, [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4]])
+    back = compact.original_state_dict()["grouped.weight"]
+    assert torch.equal(back[:5], network.grouped.weight[:5])
+    assert not back[5:].any()
+    fresh = Uneven()
+    again = replay(fresh, compact.plan, example_inputs=torch.rand(2, 3, 8, 8),
+                   weights=compact.module.state_dict())  # fmt: skip
+    assert again.module.get_parameter("grouped.weight").shape == (5, 5, 3, 3)
+    with torch.no_grad():
+        compact.module.get_parameter("grouped.weight")[4, 0] += 1  # trained to read another group
+    with pytest.raises(WeightsError, match=r"`grouped\.weight` .* read across its 2 groups"):
+        compact.original_state_dict()
+    again = replay(fresh, compact.plan, example_inputs=torch.rand(2, 3, 8, 8),
+                   weights=compact.module.state_dict())  # fmt: skip
+    x = torch.rand(1, 3, 8, 8)
+    assert torch.equal(again.module(x), compact.module(x))
