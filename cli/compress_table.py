@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from compactmtl.cli.console import console
+from compactmtl.cli.further_table import show_dropped, show_finetuned
 
 MAX_ROWS = 8
 
@@ -53,6 +54,8 @@ def show(document: Mapping[str, Any], out: Path, how: str) -> None:
         )
     if len(opaque) > MAX_ROWS:
         console.warn(f"... and {len(opaque) - MAX_ROWS} more, see {out / 'report.json'}")
+    show_dropped(document["dropped_modules"], out / "report.json")
+    show_finetuned(document["finetuned"])
     console.info(f"wrote {out}/")
     console.result({"folder": out, **document})
 

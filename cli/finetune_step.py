@@ -1,0 +1,45 @@
+"""What `compress --finetune` does between compiling and writing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compactmtl.cli.console import console
+
+if TYPE_CHECKING:
+    from compactmtl.compact import CompactModel
+
+
+def finetune_step(
+    compact: "CompactModel", recipe: str, *, runs: Path, run_dir: Path | None
+) -> "CompactModel":
+    """Train a compact model further; return it with its new weights.
+
+    Args:
+        compact: What was compiled.
+        recipe: A recipe's name, or its TOML file.
+        runs: Where a new run folder is made.
+        run_dir: This run folder instead: a new one, or one to go on with.
+    """
+    from compactmtl.cli.train_progress import TrainProgress  # the library imports torch
+    from compactmtl.models.recipes import load
+    from compactmtl.training import finetune
+
+    progress = TrainProgress()
+    try:
+        with progress:
+            done = finetune(
+                compact,
+                load(recipe, ()),
+                root=runs,
+                run_dir=run_dir,
+                resume=run_dir is not None and (run_dir / "ckpt.pt").is_file(),
+                reporter=progress,
+            )
+    except KeyboardInterrupt:
+        if progress.info is not None and progress.finished:
+            console.warn(
+                f"epoch {progress.finished} of {progress.info.epochs} is kept, go on with the same "
+                f"command and --finetune-run {progress.info.folder}"
+            )
+        raise
+    return done.compact
