@@ -41,7 +41,12 @@ def parameter_map(
         The index of a gather has the channels it takes as its only axis, and no shape.
     """
     cut = _Cut(facts, plan, layouts)
-    names = {name for name, _ in [*facts.module.named_parameters(), *facts.module.named_buffers()]}
+    module = facts.module
+    names = {  # tied ones under all their names
+        name
+        for named in (module.named_parameters, module.named_buffers)
+        for name, _ in named(remove_duplicate=False)
+    }
     result: dict[str, dict[str, Any]] = {}
     for node in compact.graph.nodes:
         name = str(node.target)
@@ -90,9 +95,10 @@ class _Cut:
         layout, name = self.layouts[reader.name], op_name(reader)
         if name in CONVS and position == 1:
             return self._weight_axes(reader, original, shape)
-        if name in CONVS or name in NORMS:
-            return [_ids(layout, shape[0]), *whole[1:]] if shape else whole
         value = self.facts.values[original]
+        if name in CONVS or name in NORMS:
+            is_cut = shape[:1] == [value.num_channels]
+            return [_ids(layout, shape[0]), *whole[1:]] if is_cut else whole
         axis = value.axis - (original.meta["val"].ndim - len(shape))
         if position < 0:
             axis = 0  # a view brings the vector to the channel axis

@@ -46,6 +46,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_compact_model_is_trained_written_and_rebuilt(folder, monkeypatch, capsys) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COMPACTMTL_CACHE", str(folder / "cache"))

@@ -28,7 +28,6 @@ def _mobilenet() -> nn.Module:
 
 SMALL: dict[str, Callable[[], nn.Module]] = {
     "segnet": lambda: build("segnet", TASKS, {"widths": [8, 12, 16]}),
-    "deeplab": lambda: build("deeplab_resnet18", TASKS, {"width": 0.125, "head_channels": 16}),
     "mobilenet_v3": _mobilenet,
     "shufflenet": lambda: models.ShuffleNetV2([2, 2, 1], [8, 16, 32, 32, 24], num_classes=5),
     "resnext": lambda: ResNet(Bottleneck, [1, 1, 1, 1], groups=8, width_per_group=4, num_classes=5),
@@ -37,6 +36,7 @@ SMALL: dict[str, Callable[[], nn.Module]] = {
     "densenet": lambda: models.DenseNet(8, (2, 2), 16, num_classes=5, drop_rate=0.1),
 }  # fmt: skip
 LARGE: dict[str, Callable[[], nn.Module]] = {
+    "deeplab": lambda: build("deeplab_resnet18", TASKS, {"width": 0.125, "head_channels": 16}),
     "deeplab_resnet18": lambda: build("deeplab_resnet18", TASKS, {}),
     "mobilenet_v3_small": lambda: models.mobilenet_v3_small(num_classes=7),
     "googlenet": lambda: models.googlenet(num_classes=5, init_weights=False),
