@@ -25,8 +25,9 @@ def canonicalise(module: fx.GraphModule, written: set[fx.Node]) -> None:
     Rewrites:
         1. ``split(x, ..., axis)[i]``, all kinds of split, and ``narrow(x, axis, ...)`` become
            ``slice(x, axis, start, end)``.
-        2. A slice that takes everything goes.
-        3. A view that splits the channels into factors, a permutation of these factors and a view
+        2. ``unbind(x, axis)[i]`` becomes ``select(x, axis, i)``.
+        3. A slice that takes everything goes.
+        4. A view that splits the channels into factors, a permutation of these factors and a view
            back, and ``channel_shuffle``, become ``index_select`` with a constant index.
 
     Leaves alone: views that mix channels with positions or the batch, and memory in ``written``.
@@ -35,7 +36,9 @@ def canonicalise(module: fx.GraphModule, written: set[fx.Node]) -> None:
         if node.op != "call_function" or node in written:
             continue
         name = _name(node)
-        if name == "getitem":
+        if name == "getitem" and _name(node.args[0]) == "unbind":
+            _unbind_to_select(node, written)
+        elif name == "getitem":
             _split_to_slice(node, written)
         elif name == "narrow":
             _narrow_to_slice(node)
@@ -69,6 +72,17 @@ def _split_to_slice(node: fx.Node, written: set[fx.Node]) -> None:
     if all(isinstance(size, int) for size in sizes):
         start = sum(sizes[: index % len(sizes)])
         _slice(node, split.args[0], axis % parts[0].ndim, start, start + sizes[index])
+
+
+def _unbind_to_select(node: fx.Node, written: set[fx.Node]) -> None:
+    unbind, index = node.args
+    assert isinstance(unbind, fx.Node)
+    if unbind in written:
+        return
+    axis = unbind.args[1] if len(unbind.args) > 1 else unbind.kwargs.get("dim", 0)
+    with node.graph.inserting_before(node):
+        new = node.graph.call_function(aten.select.int, (unbind.args[0], axis, index))
+    _replace(node, new)
 
 
 def _narrow_to_slice(node: fx.Node) -> None:

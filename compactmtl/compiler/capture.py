@@ -4,21 +4,27 @@ import contextlib
 import io
 import logging
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from inspect import Parameter, signature
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim
-from torch.utils._pytree import KeyEntry, tree_flatten_with_path
+from torch.utils._pytree import tree_flatten_with_path
 
+from compactmtl.compiler.call import (
+    Call,
+    ExampleInputs,
+    Inputs,
+    as_call,
+    free_axes,
+    path_name,
+    take_flat_inputs,
+)
 from compactmtl.compiler.memory import is_out_of_memory
 from compactmtl.compiler.misfit import noting_misfits
-from compactmtl.errors import CaptureError, CompactMTLError, NonFiniteError, UsageError
-
-Inputs = tuple[Tensor, ...]
+from compactmtl.errors import CaptureError, CompactMTLError, NonFiniteError
 
 
 @dataclass
@@ -27,6 +33,7 @@ class Captured:
 
     Attributes:
         module: The unlifted ATen graph; parameters keep their names and are the caller's tensors.
+            It takes tensors, one by one, also where the network takes them in a dict or by name.
         inputs: Example inputs, batch at least 2 where the batch is dynamic.
         input_names: Names of the inputs, in order.
         output_names: Names of the flattened outputs: dict keys, or ``output``, ``output_1``, ...
@@ -43,20 +50,13 @@ class Captured:
 AXIS_NAMES = {0: "batch", 2: "height", 3: "width"}
 
 
-def as_inputs(example_inputs: Tensor | Sequence[Tensor]) -> Inputs:
-    """Return example inputs as a tuple of tensors.
+def as_inputs(example_inputs: ExampleInputs) -> Inputs:
+    """Return all tensors of example inputs, in order.
 
     Raises:
         UsageError: Something in there is not a tensor.
     """
-    inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
-    for index, value in enumerate(inputs):
-        if not isinstance(value, Tensor):
-            raise UsageError(
-                f"example input {index} is a {type(value).__name__}, expected a tensor",
-                hint="give one tensor, or a tuple of tensors",
-            )
-    return inputs
+    return as_call(example_inputs).inputs
 
 
 def dynamic_shapes(inputs: Inputs) -> tuple[dict[int, Any], ...]:
@@ -128,38 +128,39 @@ def _user_frame(error: BaseException) -> str:
     return f" at {ours[-1].filename}:{ours[-1].lineno}: {ours[-1].line}"
 
 
-def _name(path: Sequence[KeyEntry]) -> str:
-    parts = [
-        str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", "")))) for key in path
-    ]
-    return ".".join(parts)
-
-
-def _names_of_inputs(model: nn.Module, captured: list[str]) -> list[str]:
+def _names_of_inputs(model: nn.Module, call: Call, captured: list[str]) -> list[str]:
     """Return the parameters' names in ``forward``: a graph calls `input` something else."""
-    positional = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = signature(model.forward).parameters.values()
-    names = [p.name for p in parameters if p.kind in positional][: len(captured)]
-    return names if len(names) == len(captured) else captured
+    names = call.names(model)
+    return names if all(names) else captured
 
 
 def names_of_outputs(outputs: Any) -> list[str]:
-    """Return one name per tensor of a network's return value."""
-    paths = [path for path, _ in tree_flatten_with_path(outputs)[0]]
-    names = [_name(path) for path in paths]
+    """Return one name per tensor of a network's return value.
+
+    Raises:
+        CaptureError: It holds something else than tensors.
+    """
+    found = tree_flatten_with_path(outputs)[0]
+    names = [path_name(path) for path, _ in found]
+    for name, (_, value) in zip(names, found, strict=True):
+        if not isinstance(value, Tensor):
+            raise CaptureError(
+                f"the network returns a {type(value).__name__} as output `{name}`, "
+                "expected a tensor",
+                hint="return tensors only, in any nesting of dicts, lists and tuples",
+            )
     if all(name == "" or name.isdigit() for name in names):
         return ["output" if i == 0 else f"output_{i}" for i in range(len(names))]
     return names
 
 
-def capture(
-    model: nn.Module, example_inputs: Tensor | Sequence[Tensor], *, dynamic: bool = True
-) -> Captured:
+def capture(model: nn.Module, example_inputs: ExampleInputs, *, dynamic: bool = True) -> Captured:
     """Capture ``model`` in eval mode; the model itself is unchanged.
 
     Args:
         model: The network; its parameters must be finite.
-        example_inputs: One tensor or several, batched.
+        example_inputs: One tensor or several, batched: in order, or in a dict by the names of
+            ``forward``'s parameters. Where the network takes dicts or lists, these.
         dynamic: Leave batch, height and width free where the network allows it.
 
     Raises:
@@ -167,16 +168,23 @@ def capture(
         NonFiniteError: A weight is NaN or Inf.
     """
     check_finite(model)
-    inputs = given = as_inputs(example_inputs)
+    call = as_call(example_inputs)
+    inputs = given = call.inputs
     if dynamic and all(value.ndim and value.shape[0] == 1 for value in inputs):
         # an example batch of 1 would be burnt into the graph
         inputs = tuple(value.repeat(2, *[1] * (value.ndim - 1)) for value in inputs)
     shapes = dynamic_shapes(inputs) if dynamic else None
-    outputs = run_network(model, inputs, given=given)
+    inputs = tuple(value.view_as(value) for value in inputs)  # given twice is still two inputs
+    args, kwargs = call.arguments(inputs)
+    outputs = run_network(model, call.on(inputs), given=given)
     with evaluating(model), torch.no_grad():
         try:
             with _silent_torch():
-                program = torch.export.export(model, inputs, dynamic_shapes=shapes, strict=False)
+                free = free_axes(inputs, shapes) if shapes else None
+                program = torch.export.export(
+                    model, args, kwargs, dynamic_shapes=free, strict=False
+                )
+                module = program.module()
         except Exception as error:  # torch.export raises many types
             if is_out_of_memory(error):
                 raise
@@ -184,14 +192,15 @@ def capture(
                 f"torch.export refuses the network: {_first_line(error)}{_user_frame(error)}",
                 hint=_ways_out(model),
             ) from error
-    module = program.module()
+    names = names_of_outputs(outputs)
     assert isinstance(module, fx.GraphModule)
+    take_flat_inputs(module, len(inputs))
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
     return Captured(
         module=module,
         inputs=inputs,
-        input_names=_names_of_inputs(model, [node.name for node in placeholders]),
-        output_names=names_of_outputs(outputs),
+        input_names=_names_of_inputs(model, call, [node.name for node in placeholders]),
+        output_names=names,
         dynamic=[
             {
                 axis: AXIS_NAMES[axis]
@@ -203,12 +212,12 @@ def capture(
     )
 
 
-def run_network(model: nn.Module, inputs: Inputs, *, given: Inputs | None = None) -> Any:
+def run_network(model: nn.Module, call: Call, *, given: Inputs | None = None) -> Any:
     """Run the user's network in eval mode.
 
     Args:
         model: The network.
-        inputs: Its inputs.
+        call: How it is called.
         given: The inputs as the user gave them, for the message; None: the same.
 
     Raises:
@@ -217,13 +226,14 @@ def run_network(model: nn.Module, inputs: Inputs, *, given: Inputs | None = None
     """
     with evaluating(model), torch.no_grad(), noting_misfits(model) as misfits:
         try:
-            return model(*inputs)
+            args, kwargs = call.arguments(call.inputs)
+            return model(*args, **kwargs)
         except CompactMTLError:
             raise
         except Exception as error:  # whatever the user's forward raises
             if is_out_of_memory(error):
                 raise
-            shapes = ", ".join(f"{tuple(v.shape)} {_word(v.dtype)}" for v in given or inputs)
+            shapes = ", ".join(f"{tuple(v.shape)} {_word(v.dtype)}" for v in given or call.inputs)
             why = misfits[0] if misfits else _first_line(error)
             raise CaptureError(
                 f"the network does not run on inputs {shapes}: {why}{_user_frame(error)}",

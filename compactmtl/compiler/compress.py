@@ -9,7 +9,8 @@ from torch import Tensor, fx, nn
 from compactmtl.compact import CompactModel
 from compactmtl.compiler.analysis import analyse
 from compactmtl.compiler.blame import blame_of
-from compactmtl.compiler.capture import Inputs, as_inputs
+from compactmtl.compiler.call import ExampleInputs, Inputs
+from compactmtl.compiler.capture import as_inputs
 from compactmtl.compiler.cost import CostModel, cost_model
 from compactmtl.compiler.foreign import check_rules, foreign_errors
 from compactmtl.compiler.lower import Lowering
@@ -35,7 +36,7 @@ from compactmtl.graph_mode import modal
 
 def compress(
     model: nn.Module,
-    example_inputs: Tensor | Sequence[Tensor],
+    example_inputs: ExampleInputs,
     *,
     prune_zero_channels: bool = True,
     objective: str | CostModel = "latency",
@@ -62,7 +63,8 @@ def compress(
 
     Args:
         model: The network, on the CPU. It is not changed, and shares no weight with the result.
-        example_inputs: One tensor or several, batched, as the network takes them.
+        example_inputs: One tensor or several, batched: in order, or in a dict by the names of
+            ``forward``'s parameters; dicts and lists of tensors where the network takes these.
         prune_zero_channels: Remove dead channels; otherwise only contract, and say what could go.
         objective: "latency", "macs" or "params", or a cost model of your own.
         gather: Allow layers to read through a gather.

@@ -13,7 +13,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from compactmtl.compact import CompactModel
-from compactmtl.compiler.capture import Inputs, as_inputs
+from compactmtl.compiler.call import Inputs
+from compactmtl.compiler.capture import as_inputs
 from compactmtl.compiler.replay import recorded
 from compactmtl.environment import environment
 from compactmtl.errors import CompactMTLError, UsageError, WriteError

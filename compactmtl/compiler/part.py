@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from compactmtl.compact import CompactModel
-from compactmtl.compiler.capture import Inputs, as_inputs, evaluating, run_network
+from compactmtl.compiler.call import Call, Inputs, as_call
+from compactmtl.compiler.capture import evaluating, run_network
 from compactmtl.compiler.stitch import stitch
 from compactmtl.compiler.threshold import relative_change
 from compactmtl.errors import CaptureError, UsageError, VerificationError
@@ -33,7 +34,7 @@ class Site:
         module: The part.
         inputs: What it receives when the network runs on the example inputs, first call.
         others: What it receives in further calls, and on further inputs.
-        given: The network's inputs.
+        given: The network's calls.
     """
 
     name: str
@@ -41,19 +42,16 @@ class Site:
     module: nn.Module
     inputs: Inputs
     others: list[Inputs]
-    given: list[Inputs]
+    given: list[Call]
 
 
-def find_site(
-    network: nn.Module, name: str, example_inputs: Inputs, images: Sequence[Inputs] = ()
-) -> Site:
+def find_site(network: nn.Module, name: str, given: list[Call]) -> Site:
     """Run a network and note what its part ``name`` receives.
 
     Args:
         network: The whole network, contracted.
         name: Dotted name of a submodule.
-        example_inputs: The network's inputs.
-        images: Further ones.
+        given: The network's calls, on the example inputs first.
 
     Raises:
         UsageError: No such submodule, it is never called, or it is given something but tensors.
@@ -65,8 +63,7 @@ def find_site(
             f"no part called `{name}`{nearest(name, modules)}",
             hint=f"parts: {', '.join(child for child, _ in network.named_children())}",
         )
-    given = [example_inputs, *images]
-    calls = [recorded for inputs in given for recorded in _record(network, name, inputs)]
+    calls = [recorded for call in given for recorded in _record(network, name, call)]
     return Site(name, network, modules[name], calls[0], calls[1:], given)
 
 
@@ -81,10 +78,10 @@ def inputs_of_part(model: nn.Module, name: str, given: Sequence[Tensor | Inputs]
     Raises:
         UsageError: The part is never called, or given something but tensors.
     """
-    return [values for each in given for values in _record(model, name, as_inputs(each))]
+    return [values for each in given for values in _record(model, name, as_call(each))]
 
 
-def _record(network: nn.Module, name: str, inputs: Inputs) -> list[Inputs]:
+def _record(network: nn.Module, name: str, call: Call) -> list[Inputs]:
     """Return what a part receives, call by call, in one run of its network."""
     part = network.get_submodule(name)
     signature = inspect.signature(part.forward)
@@ -103,7 +100,7 @@ def _record(network: nn.Module, name: str, inputs: Inputs) -> list[Inputs]:
 
     handle = part.register_forward_pre_hook(note, with_kwargs=True)
     try:
-        run_network(network, inputs)
+        run_network(network, call)
     finally:
         handle.remove()
     if not calls:
@@ -126,10 +123,12 @@ def check_whole(site: Site, compact: CompactModel) -> dict[str, Any]:
     whole = stitch(copy.deepcopy(site.network), own)
     worst = 0.0
     with evaluating(site.network), evaluating(whole):
-        for inputs in site.given:
-            before = [x for x in tree_leaves(site.network(*inputs)) if isinstance(x, Tensor)]
+        for call in site.given:
+            args, kwargs = call.arguments(call.inputs)
+            outputs = site.network(*args, **kwargs)
+            before = [x for x in tree_leaves(outputs) if isinstance(x, Tensor)]
             try:
-                outputs = whole(*inputs)
+                outputs = whole(*args, **kwargs)
             except Exception as error:  # whatever the user's forward raises
                 raise CaptureError(
                     f"the network does not run with the compact part `{site.name}`: "

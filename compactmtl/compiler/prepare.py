@@ -10,7 +10,8 @@ from torch import Tensor, fx, nn
 
 from compactmtl.compact import Cost, InputSpec, Manifest
 from compactmtl.compiler import explain
-from compactmtl.compiler.capture import Captured, Inputs, as_inputs, capture
+from compactmtl.compiler.call import ExampleInputs, Inputs, as_call
+from compactmtl.compiler.capture import Captured, capture
 from compactmtl.compiler.dropped import dropped_modules
 from compactmtl.compiler.names import choose_names
 from compactmtl.compiler.normalise import normalise
@@ -53,7 +54,7 @@ class Subject:
 
 def prepare(
     model: nn.Module,
-    example_inputs: Tensor | Sequence[Tensor],
+    example_inputs: ExampleInputs,
     images: Sequence[Inputs],
     *,
     dynamic: bool,
@@ -70,7 +71,6 @@ def prepare(
 
     Args and raises as ``compress``, which this is the first half of.
     """
-    inputs = as_inputs(example_inputs)
     network = contract(copy.deepcopy(model)) if is_expanded(model) else model
     site = None
     if part is not None:
@@ -79,9 +79,10 @@ def prepare(
                 "a part keeps all of its outputs: the network goes on with them",
                 hint="give either a part (--part) or outputs to keep (--tasks)",
             )
-        site = find_site(network, part, inputs, images)
-        network, inputs, images = site.module, site.inputs, site.others
-    captured = capture(network, inputs, dynamic=dynamic)
+        call = as_call(example_inputs)
+        site = find_site(network, part, [call, *(call.on(image) for image in images)])
+        network, example_inputs, images = site.module, site.inputs, site.others
+    captured = capture(network, example_inputs, dynamic=dynamic)
     names = choose_names("output", output_names, captured.output_names)
     _check_tasks(tasks, names)
     kept = names if keep_outputs is None else check_kept(keep_outputs, names)

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from compactmtl.compiler.capture import Captured, Inputs, as_inputs
+from compactmtl.compiler.call import Inputs
+from compactmtl.compiler.capture import Captured, as_inputs
 from compactmtl.errors import UsageError
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
-from compactmtl.compiler.capture import Inputs
+from compactmtl.compiler.call import Inputs
 from compactmtl.compiler.explain import layer_nodes
 from compactmtl.compiler.precision import double_copy, put, to_double
 from compactmtl.compiler.rules import Facts

@@ -22,6 +22,7 @@ from compactmtl.compiler.rules.base import (
     one_input,
 )
 from compactmtl.compiler.rules.batch_norm import BatchNorm
+from compactmtl.compiler.rules.beside import Beside
 from compactmtl.compiler.rules.binary import Binary
 from compactmtl.compiler.rules.blocks import Blocks
 from compactmtl.compiler.rules.cat import Cat
@@ -51,6 +52,7 @@ RULES: tuple[Rule, ...] = (
     Elementwise(),
     Binary(),
     Cat(),
+    Beside(),
     Spatial(),
     PoolOutput(),
     Unpool(),
