@@ -7,6 +7,7 @@ from random_norm_nets import randomise_norms
 from torch import Tensor, nn
 
 from compactmtl.compiler import census, compress
+from compactmtl.errors import VerificationError
 
 
 def layers(compact) -> dict[str, tuple[int, int]]:
@@ -331,3 +332,34 @@ def test_a_bias_that_is_made_has_a_name_of_its_own(compile_static) -> None:
     compact = compile_static(net)
     assert layers(compact) == {"a": (3, 2), "b": (2, 4)}
     check(net, compact, (2, 3, 8, 8))
+
+
+def test_calls_planned_each_for_itself_would_be_noticed(monkeypatch) -> None:
+    from compactmtl.compiler import spaces
+
+    net = Recurrent().eval()
+    with torch.no_grad():
+        net.cell.weight[:, [0, 1]] = 0
+        net.head.weight[:, [1, 2]] = 0
+    monkeypatch.setattr(spaces, "is_shared", lambda node, facts: False)
+    monkeypatch.setattr(spaces, "calls", lambda node, facts: [node])
+    with pytest.raises(AssertionError, match=r"two calls of one layer disagree about `cell\."):
+        compress(net, torch.rand(2, 3, 8, 8), objective="macs", dynamic=False)
+
+
+@pytest.mark.parametrize("wrong", ["live_anywhere", "incoming"])
+def test_facts_of_one_call_taken_for_all_would_be_noticed(wrong: str, monkeypatch) -> None:
+    from compactmtl.compiler.rules import conv
+    from compactmtl.compiler.rules.base import channelwise
+
+    net = Recurrent(calls=2).eval()
+    with torch.no_grad():
+        net.stem.weight[:3] = 0
+        net.head.weight[:, [1, 2]] = 0
+    alone = {
+        "live_anywhere": lambda node, facts: facts.live[node],
+        "incoming": lambda node, facts: facts.constants[channelwise(node)],
+    }
+    monkeypatch.setattr(conv, wrong, alone[wrong])
+    with pytest.raises((AssertionError, VerificationError)):
+        compress(net, torch.rand(2, 3, 8, 8), dynamic=False)
