@@ -20,7 +20,10 @@ from compactmtl.compiler.rules.sharing import (
     incoming,
     is_shared,
     live_anywhere,
+    live_input,
     lowered_calls,
+    once,
+    read_anywhere,
     read_together,
 )
 from compactmtl.compiler.rules.weights import (
@@ -115,8 +118,14 @@ class Conv(Rule):
         """Return the rows that are constant by what all calls have in common."""
         if not is_shared(node, facts):
             return facts.constants[node]
-        coming = incoming(node, facts)
-        return self._outgoing(node, facts, coming, has_border=self._is_padded(node, facts))
+        coming, has_border = incoming(node, facts), self._is_padded(node, facts)
+        own = argument(node, 2, None)  # calls with one weight may have biases of their own
+        return once(
+            f"rows with {own}",
+            node,
+            facts,
+            lambda: self._outgoing(node, facts, coming, has_border=has_border),
+        )
 
     def carrier(self, node: fx.Node, facts: Facts) -> int | None:
         """Return the constant input channel that stands for all constant ones, if one is needed.
@@ -151,17 +160,12 @@ class Conv(Rule):
             read[carrier] = True
         return one_input(node, read)
 
-    def _read_anywhere(self, node: fx.Node, facts: Facts) -> Tensor:
-        sets = [self.reads(call, facts)[channelwise(call)] for call in calls(node, facts)]
-        return torch.stack(sets).any(0)
-
     def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
         """Need what any call reads; at least one channel, so that there is something to read."""
-        read = self._read_anywhere(node, facts)
+        read = read_anywhere(self, node, facts)
         if needed.any() and not read.any():
-            sources = [channelwise(call) for call in calls(node, facts)]
-            stored = torch.stack([facts.live[source] for source in sources]).any(0)
-            read[int(stored.int().argmax())] = True
+            read = read.clone()
+            read[int(live_input(node, facts).int().argmax())] = True
         return one_input(node, read)
 
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
@@ -191,7 +195,7 @@ class Conv(Rule):
         lowering.set_bias(node, bias_value)
         if old is lowered_calls(old, lowering)[-1]:
             # What is not read may be stored all the same, with any content: a constant 0 is not 0.
-            weight[:, ~self._read_anywhere(old, facts)] = 0
+            weight[:, ~read_anywhere(self, old, facts)] = 0
             read = self.needs(old, lowering.need(old), facts)[channelwise(old)]
             columns = read_together(
                 old,

@@ -10,7 +10,14 @@ from torch import Tensor, fx
 from compactmtl.compiler.layer_cost import conv_shape
 from compactmtl.compiler.precision import to_double
 from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule, channelwise, one_input
-from compactmtl.compiler.rules.sharing import calls, incoming, is_shared, live_anywhere
+from compactmtl.compiler.rules.sharing import (
+    calls,
+    incoming,
+    is_shared,
+    live_anywhere,
+    live_input,
+    read_anywhere,
+)
 from compactmtl.compiler.rules.weights import (
     argument,
     by_group,
@@ -121,10 +128,6 @@ class Grouped(Rule):
         carriers = self._carriers(node, facts) & uses_constants
         return one_input(node, (used & coming.isnan() | carriers).flatten())
 
-    def _read_anywhere(self, node: fx.Node, facts: Facts) -> Tensor:
-        sets = [self.reads(call, facts)[channelwise(call)] for call in calls(node, facts)]
-        return torch.stack(sets).any(0).reshape(num_groups(node), -1)
-
     def pad_rows(self, node: fx.Node, needed: Tensor, facts: Facts) -> Tensor:
         """Fill every group with a needed row up to the same number of rows."""
         rows = needed.reshape(num_groups(node), -1)
@@ -132,10 +135,9 @@ class Grouped(Rule):
 
     def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
         """Need what is read, filled up to the same number of columns, one at least."""
-        read = self._read_anywhere(node, facts)
+        read = read_anywhere(self, node, facts).reshape(num_groups(node), -1)
         alive = needed.reshape(num_groups(node), -1).any(1)
-        sources = [channelwise(call) for call in calls(node, facts)]
-        live = torch.stack([facts.live[source] for source in sources]).any(0).reshape(read.shape)
+        live = live_input(node, facts).reshape(read.shape)
         return one_input(node, _fill(read & alive[:, None], alive, live).flatten())
 
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
@@ -154,7 +156,7 @@ class Grouped(Rule):
         coming = self._incoming(old, facts)[alive].nan_to_num(0.0)
         weight, shift = _fold(weight, coming, self._carriers(old, facts)[alive])
         # What is not read may be stored all the same, with any content: a constant 0 is not 0 then.
-        read = self._read_anywhere(old, facts)[alive, None]
+        read = read_anywhere(self, old, facts).reshape(groups, 1, -1)[alive]
         weight *= read.reshape(*read.shape, *[1] * (weight.ndim - 3))
         if shift.any():
             bias_value = shift if bias_value is None else bias_value + shift

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from compactmtl.compiler.cost import ConvShape
-from compactmtl.compiler.rules.base import Facts, channelwise
+from compactmtl.compiler.rules.base import Facts, Rule, channelwise
 
 if TYPE_CHECKING:
     from compactmtl.compiler.lower import Lowering
@@ -82,12 +82,49 @@ def common(constants: Sequence[Tensor]) -> Tensor:
 
 def incoming(node: fx.Node, facts: Facts) -> Tensor:
     """Return the constants that come into all calls of a layer, NaN where they vary or differ."""
-    return common([facts.constants[channelwise(call)] for call in calls(node, facts)])
+    layer = calls(node, facts)
+    return once(
+        "incoming", node, facts, lambda: common([facts.constants[channelwise(c)] for c in layer])
+    )
 
 
 def live_anywhere(node: fx.Node, facts: Facts) -> Tensor:
     """Return the output channels of a layer that are live in any call."""
-    return torch.stack([facts.live[call] for call in calls(node, facts)]).any(0)
+    layer = calls(node, facts)
+    return once("live", node, facts, lambda: torch.stack([facts.live[c] for c in layer]).any(0))
+
+
+def read_anywhere(rule: Rule, node: fx.Node, facts: Facts) -> Tensor:
+    """Return the input channels that any call of a layer reads, once liveness is known."""
+    layer = calls(node, facts)
+    return once(
+        f"read by {type(rule).__name__}",
+        node,
+        facts,
+        lambda: torch.stack([rule.reads(call, facts)[channelwise(call)] for call in layer]).any(0),
+    )
+
+
+def live_input(node: fx.Node, facts: Facts) -> Tensor:
+    """Return the input channels of a layer that are live in any call, once liveness is known."""
+    layer = calls(node, facts)
+    return once(
+        "live input",
+        node,
+        facts,
+        lambda: torch.stack([facts.live[channelwise(call)] for call in layer]).any(0),
+    )
+
+
+def once(question: str, node: fx.Node, facts: Facts, answer: Callable[[], Tensor]) -> Tensor:
+    """Return an answer that is the same for all calls of a layer; it is worked out once.
+
+    Without this, the work would grow with the square of the number of calls.
+    """
+    key = question, calls(node, facts)[0]
+    if key not in facts.memo:
+        facts.memo[key] = answer()
+    return facts.memo[key]
 
 
 def lowered_calls(old: fx.Node, lowering: "Lowering") -> list[fx.Node]:
