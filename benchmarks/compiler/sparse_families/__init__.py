@@ -89,7 +89,7 @@ def reads_stream(name: str, stage: str, after: str) -> bool:
 
 
 FAMILIES = {
-    "chain": Family("a", "SegNet/VGG chain, 2 heads", nets.chain, 256),
+    "chain": Family("a", "VGG chain, down and up, 2 heads", nets.chain, 256),
     "deeplab": Family("b", "ResNet-50 dilated + 3 DeepLabV3 heads", nets.deeplab, 256),
     "mobile": Family("c", "MobileNetV2, 2 heads", nets.mobile, 128),
     "dense": Family("d", "DenseNet (6, 12, 8)", nets.dense, 128),
@@ -98,3 +98,6 @@ FAMILIES = {
     "convnext": Family("g", "ConvNeXt", nets.convnext, 128),
     "grouped": Family("h", "ResNeXt-like, 8 groups", nets.grouped, 128),
 }
+
+UNPOOLING = Family("s", "SegNet with unpooling, 2 heads", nets.segnet, 256)
+"""No peer knows that positions of maxima have channels too, so it is none of the eight."""

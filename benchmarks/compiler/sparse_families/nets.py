@@ -37,9 +37,39 @@ class WithHeads(nn.Module):
         return {name: head(features) for name, head in self.heads.items()}
 
 
+class Chain(nn.Module):
+    """VGG down four stages and up again, by nearest neighbours: no channel is read twice."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        stages = list(zip([3, *widths[:-1]], widths, (2, 2, 3, 3), strict=True))
+        self.down = nn.ModuleList(vgg_stage(a, b, num) for a, b, num in stages)
+        self.up = nn.ModuleList(
+            vgg_stage(b, b if a == 3 else a, num) for a, b, num in reversed(stages)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features at the image's size."""
+        for stage in self.down:
+            x = F.max_pool2d(stage(x), 2)
+        for stage in self.up:
+            x = stage(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return x
+
+
+def vgg_stage(num_in: int, num_out: int, num_convs: int) -> nn.Sequential:
+    """Return convolutions 3x3 with batch norm and ReLU; the first changes the width."""
+    modules: list[nn.Module] = []
+    for i in range(num_convs):
+        conv = nn.Conv2d(num_in if i == 0 else num_out, num_out, 3, padding=1)
+        modules += [conv, nn.BatchNorm2d(num_out), nn.ReLU()]
+    return nn.Sequential(*modules)
+
+
 def chain(width: float = 1.0) -> nn.Module:
-    """Return (a): a VGG chain down and up again with unpooling, two heads."""
-    return SegNet(TASKS, widths=tuple(scaled(width, 64, 128, 256, 512)))
+    """Return (a): a VGG chain down and up again, two heads."""
+    widths = scaled(width, 64, 128, 256, 512)
+    return WithHeads(Chain(widths), widths[0])
 
 
 def deeplab(width: float = 1.0) -> nn.Module:
@@ -126,17 +156,11 @@ def scaled(width: float, *sizes: int) -> list[int]:
     return [max(4, 4 * round(width * size / 4)) for size in sizes]
 
 
-def residual(width: float = 1.0) -> nn.Module:
-    """Return a classifier, ResNet-50: no family of its own, but the one that everybody times."""
-    return ResNet(Bottleneck, [3, 4, 6, 3], width_per_group=round(64 * width))
+def residual() -> nn.Module:
+    """Return ResNet-50 as a classifier, which is no family but what everybody times."""
+    return ResNet(Bottleneck, [3, 4, 6, 3])
 
 
-def segnet() -> nn.Module:
-    """Return the whole SegNet, five stages, two heads."""
-    return SegNet(TASKS)
-
-
-DENSE = {
-    "chain": chain, "deeplab": deeplab, "mobile": mobile, "dense": dense, "shuffle": shuffle,
-    "squeeze": squeeze, "convnext": convnext, "grouped": grouped,
-}  # fmt: skip
+def segnet(width: float = 1.0) -> nn.Module:
+    """Return SegNet, five stages with unpooling, two heads."""
+    return SegNet(TASKS, widths=tuple(scaled(width, 64, 128, 256, 512, 512)))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from bounds import Bounds, bounds, fitted
-from sparse_families import FAMILIES
+from sparse_families import FAMILIES, UNPOOLING
 from torch import Tensor, nn
 
 from compactmtl.compact import CompactModel
@@ -11,7 +11,7 @@ from compactmtl.compiler import compress
 
 
 def compare(name: str, width: float, size: int = 64) -> tuple[CompactModel, Bounds]:
-    family = FAMILIES[name]
+    family = FAMILIES.get(name, UNPOOLING)
     network, image = family.make(width=width), family.images(1, size)
     return compress(network, image, objective="macs", dynamic=False), bounds(network, image)
 
@@ -34,7 +34,7 @@ def check(name: str, width: float) -> None:
     assert found.gather <= found.coupled < compact.report.before.macs
 
 
-@pytest.mark.parametrize("name", ["mobile", "shuffle", "squeeze", "grouped"])
+@pytest.mark.parametrize("name", ["mobile", "shuffle", "squeeze", "grouped", "unpooling"])
 def test_narrow_families_reach_the_gather_bound(name: str) -> None:
     check(name, width=0.25)
 
