@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from compactmtl.compiler.value import symbolic_shape
+from compactmtl.compiler.value import fake_tensor, symbolic_shape
 
 aten = torch.ops.aten
 
@@ -16,6 +16,7 @@ SPLITS = frozenset({
 RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "_unsafe_view"})
 SWAPS = frozenset({"transpose", "swapaxes", "swapdims"})
 COPIES = frozenset({"contiguous", "clone"})
+CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
 END = 2**63 - 1  # what torch.export writes for a slice without an end
 
 
@@ -29,8 +30,10 @@ def canonicalise(module: fx.GraphModule, written: set[fx.Node]) -> None:
         3. A slice that takes everything goes.
         4. A view that splits the channels into factors, a permutation of these factors and a view
            back, and ``channel_shuffle``, become ``index_select`` with a constant index.
+        4. A convolution's padding "same" or "valid" becomes a number.
 
-    Leaves alone: views that mix channels with positions or the batch, and memory in ``written``.
+    Leaves alone: padding "same" that differs between the sides, views that mix channels with
+    positions or the batch, and memory in ``written``.
     """
     for node in list(module.graph.nodes):
         if node.op != "call_function" or node in written:
@@ -44,6 +47,8 @@ def canonicalise(module: fx.GraphModule, written: set[fx.Node]) -> None:
             _narrow_to_slice(node)
         elif name == "slice":
             _drop_full_slice(node)
+        elif name in CONVOLUTIONS:
+            _padding_to_numbers(node, name)
         elif name == "channel_shuffle" or name in RESHAPES:
             _shuffle_to_select(module, node, written)
 
@@ -107,6 +112,22 @@ def _drop_full_slice(node: fx.Node) -> None:
     if start in (0, None) and end in (END, None) and step == 1 and isinstance(source, fx.Node):
         node.replace_all_uses_with(source)
         node.graph.erase_node(node)
+
+
+def _padding_to_numbers(node: fx.Node, name: str) -> None:
+    source, weight, *given = node.args
+    tensor = fake_tensor(weight) if isinstance(weight, fx.Node) else None
+    if tensor is None or len(given) < 3 or not isinstance(given[2], str):
+        return
+    kernel = list(tensor.shape[2:])
+    dilation: Any = given[3] if len(given) > 3 else [1]
+    dilation = dilation * (len(kernel) // len(dilation))
+    around = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    if given[2] == "same" and any(size % 2 for size in around):
+        return
+    given[2] = [0 if given[2] == "valid" else size // 2 for size in around]
+    node.target = getattr(aten, name).default
+    node.args = (source, weight, *given)
 
 
 def _shuffle_to_select(module: fx.GraphModule, node: fx.Node, written: set[fx.Node]) -> None:

@@ -104,6 +104,7 @@ def run(
 ) -> tuple[list[Tensor], Selections]:
     """Run a graph; return its flattened outputs and its selections."""
     selections = Selections()
+    inputs = [value.clone() for value in inputs]  # a network may write into what it is given
     if not has_selections(module):
         return tree_leaves(module(*inputs)), selections
     with fx.traceback.preserve_node_meta(False):

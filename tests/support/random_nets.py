@@ -16,12 +16,15 @@ class RandomNet(nn.Module):
     constant and live channels occurs.
     """
 
+    inputs: tuple[tuple[int, int], ...] = ((3, SIZE),)
+    """Channels and side of what it takes."""
+
     def __init__(self, seed: int, num_steps: int = 14) -> None:
         super().__init__()
         self.rng = random.Random(seed)
         self.layers = nn.ModuleList()
         self.steps: list[tuple[str, tuple[int, ...], int]] = []
-        self.shapes: list[tuple[int, int]] = [(3, SIZE)]  # channels, side
+        self.shapes: list[tuple[int, int]] = list(self.inputs)  # channels, side
         self._conv(0, self.rng.choice([4, 6]))
         while len(self.steps) < num_steps:
             getattr(self, self.rng.choice(self.kinds()))()
@@ -153,7 +156,10 @@ class RandomNet(nn.Module):
         self._step("linear", (source,), (channels, side), nn.Linear(channels, channels))
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        values = [image]
+        return self.run([image])
+
+    def run(self, values: list[Tensor]) -> dict[str, Tensor]:
+        """Compute the steps from the inputs; return the outputs by name."""
         for kind, sources, index in self.steps:
             x = values[sources[0]]
             layer = self.layers[index]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, fx
 
 from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule
+from compactmtl.compiler.rules.select import Select
 from compactmtl.compiler.sizes import Size, find_size, values_of, write_size
 from compactmtl.compiler.value import symbolic_shape
 
@@ -23,7 +24,7 @@ class Constant(Rule):
     Rewrites: k is stored, and repeated to the size of y, which is calculated from the sizes of the
     inputs, or else taken from the first value that has it. The op goes, and all that was computed
     for it alone.
-    Leaves alone: a value that is the first of a size that no simple formula gives.
+    Leaves alone: a value that is the first of a size that no simple formula gives, selections.
     Algebra: a channel that is not live may hold any number; it holds its constant, or 0.
     """
 
@@ -68,7 +69,9 @@ def constant_rule(node: fx.Node, facts: Facts) -> Constant | None:
     if not isinstance(value, Tensor) or not value.is_floating_point():
         return None
     rule = facts.rules[node]
-    if isinstance(rule, Repeat) or facts.constants[node][facts.live[node]].isnan().any():
+    if isinstance(rule, (Repeat, Select)):  # selections cost nothing, and gathers must stay
+        return None
+    if facts.constants[node][facts.live[node]].isnan().any():
         return None
     axis, shape = facts.values[node].axis, symbolic_shape(node)
     sizes = [1 if a == axis else find_size(size, node, facts) for a, size in enumerate(shape)]

@@ -245,3 +245,25 @@ def test_constants_pass_an_average_that_does_not_count_padding(
     with torch.no_grad():
         net[0].weight[[0, 1]] = 0
     assert layers(compile_static(net)) == {"0": (3, kept), "2": (kept, 2)}
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_padding_given_as_a_word_is_padding(compile_static, padding) -> None:
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=padding), nn.Conv2d(6, 2, 3, padding=padding, dilation=2)
+    )
+    with torch.no_grad():
+        net[1].weight[:, [1, 4]] = 0
+    compact = compile_static(net)
+    assert layers(compact) == {"0": (3, 4), "1": (4, 2)}
+    assert not compact.report.opaque
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+def test_padding_that_differs_between_the_sides_stays_opaque(compile_static) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 6, 1), nn.Conv2d(6, 2, 2, padding="same"))
+    with torch.no_grad():
+        net[1].weight[:, [1, 4]] = 0
+    compact = compile_static(net)
+    assert layers(compact) == {"0": (3, 6), "1": (6, 2)}
+    assert [row["why"] for row in compact.report.opaque] == ["its padding is given as a word"]

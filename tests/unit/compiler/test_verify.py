@@ -32,6 +32,24 @@ POOLS = {
 NAMES = ["seg", "depth"]
 
 
+def test_a_network_that_writes_into_its_input_is_compared_on_what_it_was_given() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Conv2d(3, 2, 1)
+
+        def forward(self, image: Tensor) -> Tensor:
+            return self.a(image) + F.relu_(image).mean(1, keepdim=True)
+
+    captured = capture(Net(), torch.rand(2, 3, 4, 4), dynamic=False)
+    normalise(captured.module)
+    wide = double_copy(captured.module)
+    same = Quartet(
+        wide, double_copy(captured.module), captured.module, copy.deepcopy(captured.module)
+    )
+    assert verify(same, [(torch.randn(2, 3, 4, 4),)], ["y"], {}).outputs["y"].fp64_error == 0.0
+
+
 def test_equal_graphs_pass_with_rounding_errors_only(quartet) -> None:
     report = verify(quartet, IMAGES, NAMES, POOLS)
     assert report.num_inputs == 1
