@@ -17,7 +17,7 @@ from compactmtl.compiler.normalise import normalise
 from compactmtl.compiler.plan import make_plan, untouched_plan
 from compactmtl.compiler.readers import layer_names
 from compactmtl.compiler.regroup import regroup
-from compactmtl.compiler.why import full_layouts, why
+from compactmtl.compiler.why import why
 
 
 def explained(model, image, objective="latency"):
@@ -144,9 +144,8 @@ def test_the_input_side_tells_a_gather_from_columns_of_zeros(layers):
     captured = capture(net.eval(), torch.rand(1, 3, 4, 4), dynamic=False)
     normalise(captured.module)
     facts = analyse(captured.module)
-    document = why(
-        facts, untouched_plan(facts), full_layouts(facts), ["y"], cost="test", pruned=False
-    )
+    plan = untouched_plan(facts)
+    document = why(facts, plan, plan.stored, ["y"], cost="test", pruned=False)
     dense = document["layers"]["2"]["input"]
     assert (dense["how"], dense["zero_columns"]["channels"]) == ("dense", "3-5")
     assert dense["why"] == "removal was not asked for"
