@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from bounds import bounds
 from sparse_families import nets
-from sparse_families.profile import apply_profile
+from sparse_families.profile import MIRRORED, RESIDUAL, Corners, apply_profile
 from sparse_families.sparsify import randomise_norms, zero_shares
 from torch import Tensor, nn
 
@@ -60,7 +60,7 @@ def deeplab() -> Subject:
 
 def segnet() -> Subject:
     """Return SegNet on the 70 % profile."""
-    return Subject(sparse(nets.segnet), picture(256), "SegNet")
+    return Subject(sparse(nets.segnet, MIRRORED), picture(256), "SegNet")
 
 
 SUBJECTS: dict[str, Callable[[], Subject]] = {
@@ -71,12 +71,14 @@ SUBJECTS: dict[str, Callable[[], Subject]] = {
 }
 
 
-def sparse(build: Callable[[], nn.Module], keep: tuple[str, ...] = ()) -> nn.Module:
+def sparse(
+    build: Callable[[], nn.Module], corners: Corners = RESIDUAL, keep: tuple[str, ...] = ()
+) -> nn.Module:
     """Return a network with random weights, lived-in norms and the zero groups of the profile."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = build()
-    return apply_profile(randomise_norms(network, SEED + 1), SEED + 2, keep)
+    return apply_profile(randomise_norms(network, SEED + 1), SEED + 2, corners, keep)
 
 
 def picture(size: int) -> Tensor:
