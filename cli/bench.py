@@ -37,6 +37,9 @@ def bench(
     first is the baseline. Prints wall time (p50, p90, p99), CPU time of the process, MACs and
     parameters of the files that ran, and the ratio with its 95 % interval.
 
+    Variants that `compress --variants` wrote and `export` exported run in the same turns; it says
+    which plan is fastest here, and how to take it.
+
     The verdict is `noisy` where the machine was too busy for the figures to mean something.
     Writes bench.json into the folder; for files, into the file that --out names.
 
@@ -51,6 +54,7 @@ def bench(
         CANDIDATE_COLUMNS,
         RATIO_COLUMNS,
         candidate_rows,
+        fastest,
         ratio_rows,
         title,
     )
@@ -73,6 +77,8 @@ def bench(
     console.table(title(record), CANDIDATE_COLUMNS, candidate_rows(record))
     if record.ratios:
         console.table("", RATIO_COLUMNS, ratio_rows(record))
+    if found := fastest(record):
+        console.info(found)
     for name, reason in record.left_out.items():
         console.warn(f"left out {name}: {reason}")
     for reason in record.why:

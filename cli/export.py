@@ -1,5 +1,6 @@
 """The verb `export`."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -28,7 +29,8 @@ def export(
 
     Reads the folder that `compress` wrote and writes into it: model.onnx, dense.onnx, a sidecar
     beside each (model.onnx.json: interface, parity, versions, SHA-256 of the parent), and
-    reference.npz with stored inputs and the outputs they must give.
+    reference.npz with stored inputs and the outputs they must give. Variants that `compress
+    --variants` wrote are exported the same way, each in its folder under variants/.
 
     Inputs and outputs keep their names (outputs are the tasks); batch, height and width stay free
     where they were. Each file is run and compared with the model, per task, before it is written:
@@ -41,28 +43,36 @@ def export(
     """
     from compactmtl.export import export as export_model
     from compactmtl.export import find_target
+    from compactmtl.export.stored import INPUTS, read_inputs
+    from compactmtl.lineage import read_variants
 
     suffix = find_target(target).suffix
-    stems: dict[Literal["compact", "dense"], str] = {"compact": "model"}
-    if dense:
-        stems["dense"] = "dense"
+    jobs: list[tuple[Path, Path, Literal["compact", "dense"]]]
+    jobs = [(folder, folder / f"model{suffix}", "compact")]
+    jobs += [(folder, folder / f"dense{suffix}", "dense")] if dense else []
+    jobs += [
+        (each, each / f"model{suffix}", "compact") for each in read_variants(folder)[0].values()
+    ]
+    samples = read_inputs(folder / INPUTS).arrays if (folder / INPUTS).is_file() else None
     rows: list[list[Any]] = []
     sidecars = []
-    with console.progress("export", len(stems)) as advance:
-        for which, stem in stems.items():
-            path = folder / f"{stem}{suffix}"
-            sidecar = export_model(folder, path, target=target, which=which, opset=opset)
-            advance(note=path.name)
+    with console.progress("export", len(jobs)) as advance:
+        for source, path, which in jobs:
+            sidecar = export_model(
+                source,
+                path,
+                target=target,
+                which=which,
+                opset=opset,
+                inputs=None if source == folder else samples,
+            )
+            name = path.relative_to(folder).as_posix()
+            advance(note=name)
             sidecars.append(sidecar)
+            size = f"{sidecar.size_bytes / 1e6:.2f}"
             rows += [
-                [
-                    sidecar.artefact,
-                    f"{sidecar.size_bytes / 1e6:.2f}",
-                    name,
-                    f"{parity.max_rel_error:.1e}",
-                    f"{parity.bound:.1e}",
-                ]
-                for name, parity in sidecar.verified.per_task.items()
+                [name, size, task, f"{parity.max_rel_error:.1e}", f"{parity.bound:.1e}"]
+                for task, parity in sidecar.verified.per_task.items()
             ]
     columns = ["file", "MB", "task", "relative error", "at most"]
     console.table(f"Run and compared in {sidecars[0].verified.runtime}", columns, rows)

@@ -5,11 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compactmtl.errors import CompactMTLError, MissingFileError
+from compactmtl.errors import CompactMTLError, CorruptFileError, MissingFileError
 from compactmtl.files import read_json, sha256
 
 MODEL = "model.pt2"
 """The compact model, from which everything else in its folder must descend."""
+
+VARIANTS = "variants"
+"""Folder in a compact folder that holds the same network by other plans, one folder each."""
+
+REPORT = "report.json"
 
 RUNTIME_SUFFIXES = (".onnx",)
 """Files that are artefacts even when no sidecar stands beside them."""
@@ -97,6 +102,38 @@ def read_lineage(folder: Path) -> Lineage:
         artefacts=tuple(descendants[name] for name in sorted(descendants)),
         strangers=dict(sorted(strangers.items())),
     )
+
+
+def read_variants(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """Sort the folders under ``variants/`` by whether ``compress`` wrote them with the model there.
+
+    Returns:
+        The variants by name, each with its folder, in the order of ``report.json``; and for each
+        stranger ``variants/<name>`` and the reason.
+
+    Raises:
+        MissingFileError: There are variants, but no ``report.json``.
+        CorruptFileError: ``report.json`` is none.
+    """
+    names = [path.name for path in sorted((folder / VARIANTS).glob("*/")) if path.is_dir()]
+    if not names:
+        return {}, {}
+    report = read_json(folder / REPORT)
+    try:
+        is_present = report["model"]["sha256"] == sha256(folder / MODEL)
+        stated = {name: each["sha256"] for name, each in report["variants"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CorruptFileError(
+            f"`{folder / REPORT}` does not say which variants belong to {MODEL}",
+            hint="run `compactmtl compress --variants` again",
+        ) from error
+    found = {}
+    for name, fingerprint in stated.items():
+        model = folder / VARIANTS / name / MODEL
+        if is_present and name in names and model.is_file() and sha256(model) == fingerprint:
+            found[name] = model.parent
+    why = f"is not what {REPORT} says was compiled together with {MODEL}"
+    return found, {f"{VARIANTS}/{name}": why for name in names if name not in found}
 
 
 def _artefact_files(folder: Path) -> list[Path]:

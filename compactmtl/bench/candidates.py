@@ -10,9 +10,10 @@ from compactmtl.bench.runners import RUNNERS
 from compactmtl.bench.runners.base import InputInfo
 from compactmtl.errors import MissingFileError, UsageError
 from compactmtl.export.stored import INPUTS, Array, Stored, read_inputs
-from compactmtl.lineage import read_lineage
+from compactmtl.lineage import VARIANTS, read_lineage, read_variants
 
-ORDER = ("dense", "compact")
+COMPACT = "compact"
+ORDER = ("dense", COMPACT)
 """The one that is expected to be slower first: a ratio is then a speed-up."""
 
 
@@ -24,11 +25,13 @@ class Chosen:
         files: Name to file; the first is the baseline of all ratios.
         left_out: File name to the reason why it is not measured.
         stored: The folder's samples; None without any.
+        variants: Which of ``files`` are the compact model by another plan.
     """
 
     files: dict[str, Path]
     left_out: dict[str, str]
     stored: Stored | None = None
+    variants: tuple[str, ...] = ()
 
 
 def choose(target: str | Path | Sequence[str | Path]) -> Chosen:
@@ -66,6 +69,8 @@ def _from_folder(folder: Path) -> Chosen:
             left_out[artefact.path.name] = "no runtime here runs it"
         else:
             files[name if name not in files else artefact.path.stem] = artefact.path
+    variants, strangers = _variants(folder)
+    left_out |= strangers
     if not files:
         listed = "; ".join(f"{name} {why}" for name, why in left_out.items())
         raise MissingFileError(
@@ -75,10 +80,26 @@ def _from_folder(folder: Path) -> Chosen:
         )
     ordered = sorted(files, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
     return Chosen(
-        files={name: files[name] for name in ordered},
+        files={name: files[name] for name in ordered} | variants,
         left_out=left_out,
+        variants=tuple(variants),
         stored=read_inputs(folder / INPUTS) if (folder / INPUTS).is_file() else None,
     )
+
+
+def _variants(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """Return the exported variants by name, and what is left out of them."""
+    known, left_out = read_variants(folder)
+    files: dict[str, Path] = {}
+    for name, place in known.items():
+        lineage = read_lineage(place)
+        runnable = [each.path for each in lineage.artefacts if each.path.suffix in RUNNERS]
+        left_out |= {f"{VARIANTS}/{name}/{file}": why for file, why in lineage.strangers.items()}
+        if runnable:
+            files[name] = runnable[0]
+        else:
+            left_out[f"{VARIANTS}/{name}"] = "not exported; run `compactmtl export`"
+    return files, left_out
 
 
 def make_inputs(

@@ -85,6 +85,7 @@ class BenchRecord(_Strict):
         verdict: ``noisy`` where the figures are not to be trusted.
         why: The reasons; empty where the verdict is ``ok``.
         left_out: Files in the folder that were not measured, and why.
+        variants: Candidates that are the compact model by another plan.
         load_average: Of the machine, after the measurement; before it: in ``environment``.
         peak_rss_mib: Largest memory of the process so far, all candidates together.
     """
@@ -97,6 +98,7 @@ class BenchRecord(_Strict):
     verdict: Literal["ok", "noisy"]
     why: list[str]
     left_out: dict[str, str]
+    variants: list[str] = []
     load_average: float | None
     peak_rss_mib: float | None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compactmtl.bench.candidates import Chosen, choose, make_inputs
+from compactmtl.bench.candidates import COMPACT, Chosen, choose, make_inputs
 from compactmtl.bench.complexity import OnnxComplexity, count_onnx
 from compactmtl.bench.device import check_device
 from compactmtl.bench.latency import Timings, interleave
@@ -69,7 +69,7 @@ def run_bench(
         rounds=rounds,
         on_round=on_round,
     )
-    ratios = _ratios(timings)
+    ratios = _ratios(timings, chosen.variants)
     why = why_noisy(
         timings,
         {f"{pair} ({clock})": r for pair, both in ratios.items() for clock, r in both.items()},
@@ -92,6 +92,7 @@ def run_bench(
         verdict="noisy" if why else "ok",
         why=why,
         left_out=chosen.left_out,
+        variants=list(chosen.variants),
         load_average=load_average(),
         peak_rss_mib=_peak_rss_mib(),
     )
@@ -118,15 +119,18 @@ def _call(candidate: _Ready) -> Callable[[], object]:
     return lambda: candidate.loaded.run(candidate.inputs)
 
 
-def _ratios(timings: Mapping[str, Timings]) -> dict[str, dict[str, Ratio]]:
-    """Return the first candidate's time over that of each other one."""
+def _ratios(timings: Mapping[str, Timings], variants: Sequence[str]) -> dict[str, dict[str, Ratio]]:
+    """Return the first candidate's time over each other one's, and compact over its variants."""
     baseline, *others = timings
+    pairs = [(baseline, other) for other in others]
+    if COMPACT in timings and baseline != COMPACT:
+        pairs += [(COMPACT, name) for name in variants]
     return {
-        f"{baseline}/{other}": {
-            "cpu": ratio_of_medians(timings[baseline].cpu_ms, timings[other].cpu_ms),
-            "wall": ratio_of_medians(timings[baseline].wall_ms, timings[other].wall_ms),
+        f"{one}/{other}": {
+            "cpu": ratio_of_medians(timings[one].cpu_ms, timings[other].cpu_ms),
+            "wall": ratio_of_medians(timings[one].wall_ms, timings[other].wall_ms),
         }
-        for other in others
+        for one, other in pairs
     }
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from compactmtl.bench.candidates import COMPACT
 from compactmtl.bench.record import BenchRecord
 
 CANDIDATE_COLUMNS = (
@@ -55,3 +56,26 @@ def ratio_rows(record: BenchRecord) -> list[list[Any]]:
         ]
         for pair, ratio in record.ratios.items()
     ]
+
+
+def fastest(record: BenchRecord) -> str:
+    """Say which of the compact model and its variants is fastest here, and how to take it.
+
+    By CPU time; a variant counts as faster where the whole interval of its ratio is above 1. ""
+    where there are no variants.
+    """
+    ratios = {name: record.ratios.get(f"{COMPACT}/{name}") for name in record.variants}
+    ranked = sorted(
+        ((ratio.cpu, name, ratio) for name, ratio in ratios.items() if ratio is not None),
+        reverse=True,
+    )
+    if not ranked:
+        return ""
+    value, name, ratio = ranked[0]
+    low, high = ratio.cpu_interval
+    if low <= 1:
+        return f"no variant is faster here than compact (best: {name}, {value:.2f}x)"
+    return (
+        f"fastest here: {name}, {value:.2f}x compact ({low:.2f} to {high:.2f}); to take it, "
+        f"compress again with --variant {name}"
+    )

@@ -3,7 +3,7 @@
 import io
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +27,7 @@ from compactmtl.files import (
     write_json,
     write_text,
 )
+from compactmtl.lineage import MODEL, VARIANTS
 from compactmtl.pt2 import read_manifest
 
 FORMAT_VERSION = 1
@@ -48,6 +49,7 @@ def write_folder(
     images: Sequence[Tensor | Inputs],
     origin: str,
     run: str = "",
+    variants: Mapping[str, CompactModel] | None = None,
 ) -> dict[str, Any]:
     """Write compact model, dense twin, weights, plan, report and stored inputs.
 
@@ -61,6 +63,8 @@ def write_folder(
             input of the model; where there are none, seeded noise is stored.
         origin: Where they come from, in words.
         run: Path of the run folder it comes from, relative to ``folder``.
+        variants: The same network by other plans, by name; each goes to ``variants/<name>/``, and
+            those of an earlier call go away.
 
     Returns:
         The content of ``report.json``.
@@ -75,7 +79,7 @@ def write_folder(
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
             new = make_folder(Path(name) / "new")
-            document = _fill(compact, new, images, origin, run)
+            document = _fill(compact, new, images, origin, run, variants or {})
             with uninterrupted():
                 _swap(new, folder, is_update=_same_source(folder, compact))
     except WriteError as error:  # it names the temporary folder, which is gone
@@ -108,6 +112,10 @@ def _swap(new: Path, folder: Path, *, is_update: bool) -> None:
     if is_update:
         for file in FILES:
             (new / file).replace(folder / file)
+        if (folder / VARIANTS).exists():
+            (folder / VARIANTS).rename(new.with_name("old variants"))  # goes with the folder
+        if (new / VARIANTS).exists():
+            (new / VARIANTS).rename(folder / VARIANTS)
         return
     if folder.exists() and any(folder.iterdir()):  # a model of another source
         previous = folder.with_name(folder.name + ".previous")
@@ -118,7 +126,12 @@ def _swap(new: Path, folder: Path, *, is_update: bool) -> None:
 
 
 def _fill(
-    compact: CompactModel, folder: Path, images: Sequence[Tensor | Inputs], origin: str, run: str
+    compact: CompactModel,
+    folder: Path,
+    images: Sequence[Tensor | Inputs],
+    origin: str,
+    run: str,
+    variants: Mapping[str, CompactModel],
 ) -> dict[str, Any]:
     compact.save(folder / "model.pt2")
     compact.save(folder / "dense.pt2", which="dense")
@@ -135,12 +148,29 @@ def _fill(
         "cost_model": compact.manifest.cost_model,
         "tasks": compact.manifest.tasks,
         **report,
+        "variants": {name: _fill_variant(each, folder, name) for name, each in variants.items()},
         "environment": environment(),
     }
     write_json(folder / "report.json", document)
     write_json(folder / "why.json", {**compact.why, "model": document["model"]})
     _write_inputs(compact, folder / "inputs.npz", images, origin)
     return document
+
+
+def _fill_variant(compact: CompactModel, folder: Path, name: str) -> dict[str, Any]:
+    """Write a variant; return what the report says of it."""
+    place = make_folder(folder / VARIANTS / name)
+    compact.save(place / MODEL)
+    write_json(place / "plan.json", compact.plan)
+    report = compact.report
+    return {
+        "sha256": sha256(place / MODEL),
+        "cost_model": compact.manifest.cost_model,
+        "macs": report.after.macs,
+        "num_params": report.after.num_params,
+        "gathers": report.gathers,
+        "max_rel_error": report.max_rel_error,
+    }
 
 
 def _write_inputs(

@@ -1,0 +1,117 @@
+"""Several exact plans of one network; which of them is fastest, the bench tells on the device."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from compactmtl.compact import CompactModel
+from compactmtl.compiler.cost import ConvShape, CostModel, MacsCost, WithoutGathers
+from compactmtl.errors import UsageError
+from compactmtl.parts import nearest
+
+MULTIPLE = 16
+"""What the aligned variant rounds to: whole blocks of AVX-512 and of tensor cores at 16 bits."""
+UNALIGNED = 10.0
+"""How much dearer it takes other widths to be: it still has them where nothing else is possible."""
+
+
+@dataclass(frozen=True)
+class AlignedWidths:
+    """A cost model under which layers have widths that are multiples of 16, wherever possible."""
+
+    model: CostModel
+
+    @property
+    def name(self) -> str:
+        """Say what it wants."""
+        return f"{self.model.name}, widths in multiples of {MULTIPLE}"
+
+    @property
+    def device(self) -> str:
+        """Return that of the model."""
+        return self.model.device
+
+    @property
+    def unifies(self) -> bool:
+        """Return that of the model."""
+        return self.model.unifies
+
+    def conv(self, shape: ConvShape) -> float:
+        """Cost what it costs in the model, and more where a width is no multiple."""
+        is_aligned = shape.rows % MULTIPLE == shape.columns % MULTIPLE == 0
+        return self.model.conv(shape) * (1.0 if is_aligned else UNALIGNED)
+
+    def gather(self, *, stored: int, read: int, positions: int) -> float:
+        """Cost what it costs in the model."""
+        return self.model.gather(stored=stored, read=read, positions=positions)
+
+
+VARIANTS: dict[str, Callable[[CostModel], CostModel]] = {
+    "by-cost": lambda model: model,
+    "no-gathers": WithoutGathers,
+    "aligned": AlignedWidths,
+    "least-macs": lambda model: MacsCost(),
+}
+"""Name of a variant to the cost model it is made with, given the one of the target."""
+
+
+def variant(name: str, model: CostModel) -> CostModel:
+    """Return the cost model of a variant.
+
+    Args:
+        name: One of ``VARIANTS``.
+        model: What things cost on the target.
+
+    Raises:
+        UsageError: There is no such variant.
+    """
+    if name not in VARIANTS:
+        raise UsageError(
+            f"no variant called `{name}`{nearest(name, VARIANTS)}",
+            hint=f"there are: {', '.join(VARIANTS)}",
+        )
+    return VARIANTS[name](model)
+
+
+def variants(
+    compact: CompactModel, compile_with: Callable[[CostModel], CompactModel], model: CostModel
+) -> dict[str, CompactModel]:
+    """Compile one network by several plans, each verified as any other; equal ones come once.
+
+    Args:
+        compact: The network by the plan that was asked for, which needs no second copy.
+        compile_with: Compiles the network with a cost model, other options as for ``compact``.
+        model: What things cost on the target.
+
+    Returns:
+        The variants by name, without those that are equal to ``compact`` or to an earlier one, and
+        without their dense twins, which are that of ``compact``.
+    """
+    found: dict[str, CompactModel] = {}
+    for name, make in VARIANTS.items():
+        made = compile_with(make(model))
+        if not any(equal(made, other) for other in (compact, *found.values())):
+            found[name] = replace(made, dense=None)
+    return found
+
+
+def equal(one: CompactModel, other: CompactModel) -> bool:
+    """Tell whether two compact models of one network compute the same in the same way."""
+    return _ops(one) == _ops(other) and _tensors_equal(
+        one.module.state_dict(), other.module.state_dict()
+    )
+
+
+def _ops(compact: CompactModel) -> list[tuple[str, str, str, str]]:
+    return [
+        (node.op, node.name, str(node.target), f"{node.args} {node.kwargs}")
+        for node in compact.module.graph.nodes
+    ]
+
+
+def _tensors_equal(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(
+        tensor.shape == other[name].shape and torch.equal(tensor, other[name])
+        for name, tensor in one.items()
+    )
