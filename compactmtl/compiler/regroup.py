@@ -20,7 +20,7 @@ def regroup(facts: Facts, cost: CostModel) -> Facts:
     What is constant and what is live does not depend on the choice: both rules are exact.
     """
     rules = {
-        node: Ungrouped() if isinstance(rule, Grouped) and _dense_pays(node, facts, cost) else rule
+        node: Ungrouped() if type(rule) is Grouped and _dense_pays(node, facts, cost) else rule
         for node, rule in facts.rules.items()
     }
     return replace(facts, rules=rules)

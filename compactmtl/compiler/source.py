@@ -203,11 +203,7 @@ def from_weights(path: Path, model: str, examples: Mapping[str, Tensor]) -> Sour
             f"--model with `{path}`, which is no checkpoint of compactmtl, needs the input's shape",
             hint="say it as in --input image=1x3x384x640",
         )
-    network = call_part(model, import_part(model))
-    if not isinstance(network, nn.Module):
-        raise PartError(
-            f"`{model}` returned a {type(network).__name__}, expected a torch.nn.Module"
-        )
+    network = _make(model)
     fit = fit_weights(network, state, source=f"`{path.name}` ({how})")
     examples = _ordered(network, examples)
     return Source(
@@ -217,6 +213,30 @@ def from_weights(path: Path, model: str, examples: Mapping[str, Tensor]) -> Sour
         input_names=list(examples),
         how=fit.summary(),
     )
+
+
+def load_network(model: str, inputs: Sequence[str]) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """Make a network with the weights its factory gives it, and seeded inputs for it.
+
+    Args:
+        model: ``package.module:factory``.
+        inputs: As ``image=1x3x384x640`` or ``index=1x8:int64``.
+
+    Raises:
+        PartError: There is no such factory, or it makes no network.
+        UsageError: An input is not of this form.
+    """
+    network = _make(model)
+    return network, tuple(_ordered(network, example_inputs(inputs)).values())
+
+
+def _make(model: str) -> nn.Module:
+    network = call_part(model, import_part(model))
+    if not isinstance(network, nn.Module):
+        raise PartError(
+            f"`{model}` returned a {type(network).__name__}, expected a torch.nn.Module"
+        )
+    return network
 
 
 def _ordered(network: nn.Module, examples: Mapping[str, Tensor]) -> dict[str, Tensor]:

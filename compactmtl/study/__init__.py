@@ -1,0 +1,1 @@
+"""Studies: what a network would gain, before anything is trained."""
