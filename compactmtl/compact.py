@@ -99,6 +99,7 @@ class CompressReport:
         verification: What was compared and how close it was.
         seconds: Wall time per pass.
         notes: Sentences for the user.
+        tuned: "", or that the cost model's figures are of another machine.
         group_norms: Where nothing could be removed: per layer how large its input groups are.
         dropped_modules: Modules that do nothing in eval mode, and so are not in the compact model:
             auxiliary heads, stochastic depth; each with its class and number of parameters.
@@ -124,6 +125,7 @@ class CompressReport:
     verification: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    tuned: str = ""
     group_norms: list[dict[str, Any]] = field(default_factory=list)
     dropped_modules: list[dict[str, Any]] = field(default_factory=list)
     finetuned: dict[str, Any] | None = None

@@ -161,7 +161,7 @@ def _fill_variant(compact: CompactModel, folder: Path, name: str) -> dict[str, A
     """Write a variant; return what the report says of it."""
     place = make_folder(folder / VARIANTS / name)
     compact.save(place / MODEL)
-    write_json(place / "plan.json", compact.plan)
+    write_text(place / "plan.json", json.dumps(recorded(compact), allow_nan=False) + "\n")
     report = compact.report
     return {
         "sha256": sha256(place / MODEL),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -12,6 +12,9 @@ from compactmtl.compiler.tables import DEFAULT
 from compactmtl.environment import cpu_model, version
 from compactmtl.errors import CorruptFileError
 from compactmtl.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from compactmtl.compiler.cost import CostModel
 
 ADDED = 0.5
 """Share of the values in the plain layout that are operands of an addition, as the outputs of the
@@ -81,8 +84,8 @@ class CostTable(BaseModel):
 
     @property
     def name(self) -> str:
-        """Return what it predicts, for the report."""
-        return f"time in {self.runtime}"
+        """Return the runtime whose times it predicts."""
+        return self.runtime
 
     @property
     def device(self) -> str:
@@ -128,12 +131,6 @@ class CostTable(BaseModel):
         """Return the nanoseconds of some work."""
         return sum(self.rates[name][term] * much for (name, term), much in amount.items())
 
-    def not_here(self) -> str:
-        """Say that it was not measured on this machine's processor and runtime; "" if it was."""
-        here = f"onnxruntime {version('onnxruntime')} on {cpu_model()}"
-        tuned = f"{self.runtime} on {self.cpu}"
-        return "" if here == tuned else f"tuned for {tuned}, not measured on {here}"
-
     def save(self, path: str | Path) -> None:
         """Write it as JSON, atomically.
 
@@ -171,6 +168,17 @@ class CostTable(BaseModel):
 def default_table() -> CostTable:
     """Return the table that ships."""
     return CostTable.load(DEFAULT)
+
+
+def not_measured_here(model: "CostModel") -> str:
+    """Say that a cost model was measured on another processor or runtime; "" where it was not.
+
+    A model that was not measured at all, as one that counts multiplications, is none of these.
+    """
+    runtime, cpu = f"onnxruntime {version('onnxruntime')}", cpu_model()
+    if not model.device or (model.device.startswith(f"{cpu},") and runtime in model.name):
+        return ""
+    return f"tuned for {model.name} on {model.device}, not measured on {runtime}, {cpu}"
 
 
 def _first(errors: list[Any]) -> str:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
 from compactmtl.compact import CompactModel
-from compactmtl.compiler.cost import ConvShape, CostModel, MacsCost, WithoutGathers
+from compactmtl.compiler.cost import ConvShape, CostModel, MacsCost, WithoutGathers, cost_model
+from compactmtl.compiler.table import CostTable, default_table
 from compactmtl.errors import UsageError
 from compactmtl.parts import nearest
 
@@ -72,6 +74,29 @@ def variant(name: str, model: CostModel) -> CostModel:
             hint=f"there are: {', '.join(VARIANTS)}",
         )
     return VARIANTS[name](model)
+
+
+def target_model(objective: str | None, table: Path | None, name: str | None) -> CostModel:
+    """Return the cost model that the options of ``compress`` name together.
+
+    Args:
+        objective: "latency", "macs" or "params"; None is "latency".
+        table: A cost table; None: the one that ships.
+        name: One of ``VARIANTS``; None: by cost.
+
+    Raises:
+        UsageError: A table or a variant goes with another objective than latency.
+    """
+    if objective in (None, "latency"):
+        model = default_table() if table is None else CostTable.load(table)
+        return model if name is None else variant(name, model)
+    for option, value in (("--table", table), ("--variant", name)):
+        if value is not None:
+            raise UsageError(
+                f"{option} says how to be fast, the objective is {objective}",
+                hint="leave out one of the two",
+            )
+    return cost_model(str(objective))
 
 
 def variants(

@@ -15,7 +15,7 @@ from compactmtl.bench.runners import runner_for
 from compactmtl.bench.statistics import Ratio, ratio_of_medians
 from compactmtl.compact import CompactModel
 from compactmtl.compiler import compress
-from compactmtl.compiler.table import CostTable, default_table
+from compactmtl.compiler.table import CostTable, default_table, not_measured_here
 from compactmtl.export import export
 from compactmtl.overparam import contract, is_expanded
 from compactmtl.study.layers import LayerShare, layer_shapes, shares
@@ -144,7 +144,7 @@ def whatif(
         layers=shares(layer_shapes(network, example_inputs), looked_at.layers, table),
         opaque=looked_at.opaque,
         runtime=runtime,
-        tuned=table.not_here(),
+        tuned=not_measured_here(table),
     )
 
 

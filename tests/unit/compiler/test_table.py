@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compactmtl.compiler.cost import MacsCost, WithoutGathers
 from compactmtl.compiler.kernels import TERMS, kernel
-from compactmtl.compiler.table import CostTable, default_table
+from compactmtl.compiler.table import CostTable, default_table, not_measured_here
 from compactmtl.compiler.tables import DEFAULT
 from compactmtl.errors import CorruptFileError, MissingFileError
 
@@ -107,13 +108,20 @@ def test_a_table_survives_the_disk(tmp_path):
 
 
 def test_says_where_it_was_not_measured(monkeypatch):
-    monkeypatch.setattr("compactmtl.compiler.table.cpu_model", lambda: "another")
-    assert TABLE.not_here().startswith(f"tuned for {TABLE.runtime} on {TABLE.cpu}, not measured on")
+    models = [TABLE, WithoutGathers(TABLE)]
+    runtime = TABLE.runtime.partition(" ")[2]
+    monkeypatch.setattr("compactmtl.compiler.table.version", lambda name: runtime)
     monkeypatch.setattr("compactmtl.compiler.table.cpu_model", lambda: TABLE.cpu)
-    monkeypatch.setattr(
-        "compactmtl.compiler.table.version", lambda name: TABLE.runtime.partition(" ")[2]
-    )
-    assert TABLE.not_here() == ""
+    assert [not_measured_here(model) for model in models] == ["", ""]
+    monkeypatch.setattr("compactmtl.compiler.table.cpu_model", lambda: "another")
+    for model in models:
+        assert not_measured_here(model) == (
+            f"tuned for {model.name} on {TABLE.device}, not measured on {TABLE.runtime}, another"
+        )
+    monkeypatch.setattr("compactmtl.compiler.table.cpu_model", lambda: TABLE.cpu)
+    monkeypatch.setattr("compactmtl.compiler.table.version", lambda name: "0.1")
+    assert "onnxruntime 0.1" in not_measured_here(TABLE)
+    assert not_measured_here(MacsCost()) == ""
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,14 @@ from compactmtl.compact import load
 from compactmtl.compiler import compress
 from compactmtl.compiler.folder import write_folder
 from compactmtl.compiler.table import default_table
-from compactmtl.compiler.variants import VARIANTS, AlignedWidths, equal, variant, variants
+from compactmtl.compiler.variants import (
+    VARIANTS,
+    AlignedWidths,
+    equal,
+    target_model,
+    variant,
+    variants,
+)
 from compactmtl.errors import MissingFileError, UsageError
 
 TABLE = default_table()
@@ -130,6 +137,17 @@ def test_aligned_widths_are_dear_off_their_multiple():
 def test_unknown_variant():
     with pytest.raises(UsageError, match=r"no variant called `alined`"):
         variant("alined", TABLE)
+
+
+def test_options_name_a_cost_model(tmp_path):
+    file = tmp_path / "t.json"
+    TABLE.save(file)
+    assert target_model(None, None, None) == target_model("latency", file, None) == TABLE
+    assert target_model(None, file, "aligned") == AlignedWidths(TABLE)
+    assert target_model("macs", None, None).name == "multiplications"
+    for wrong in ((file, None), (None, "aligned")):
+        with pytest.raises(UsageError, match="says how to be fast, the objective is macs"):
+            target_model("macs", *wrong)
 
 
 def test_the_folder_holds_them_and_forgets_them(folder, made):
