@@ -6,6 +6,8 @@ from random_nets import RandomNet, randomise
 from torch import Tensor, nn
 
 from compactmtl.compact import load
+from compactmtl.compiler import compress, replay
+from compactmtl.compiler.folder import write_folder
 from compactmtl.complexity import count
 from compactmtl.errors import UsageError
 
@@ -51,7 +53,7 @@ def test_what_served_only_the_dropped_output_goes(compile_static) -> None:
         assert not any(name.startswith("b.") for name in module.state_dict())
     assert compact.module.get_parameter("body.weight").shape[0] == 4
     assert compact.manifest.output_names == ["a"]
-    assert compact.manifest.dropped_outputs == ["b"]
+    assert compact.manifest.all_outputs == ["a", "b"]
     alone, both = count(only.eval(), IMAGE), count(net.eval(), IMAGE)
     report = compact.report
     assert report.before.macs == alone.macs
@@ -126,3 +128,11 @@ def test_any_output_of_a_random_network_can_be_compiled_alone(seed, compile_stat
         torch.testing.assert_close(compact.dense(IMAGE)[name], expected[name], rtol=0, atol=0)
         saved = compact.report.dropped["num_params"]
         assert saved + compact.report.before.num_params >= compact.report.after.num_params
+
+
+def test_a_model_of_fewer_outputs_is_rebuilt_from_its_folder(segnet, tmp_path) -> None:
+    compact = compress(segnet, IMAGE, dynamic=False, keep_outputs=["depth"])
+    write_folder(compact, tmp_path / "compact", images=[], origin="noise")
+    again = replay(segnet, tmp_path / "compact")
+    assert again.manifest.output_names == ["depth"]
+    assert torch.equal(again.module(IMAGE)["depth"], compact.module(IMAGE)["depth"])
