@@ -55,8 +55,7 @@ def build_family(name: str, *, seed: int = 0, zeros: float = 0.5) -> nn.Module:
 @cache
 def compiled(name: str) -> CompactModel:
     """Return the compact model of ``build_family(name)``, the same object every time: copy it."""
-    objective = "latency" if name == "shufflenet" else "macs"
-    return compress(build_family(name), image(), dynamic=False, objective=objective)
+    return compress(build_family(name), image(), dynamic=False, objective="macs")
 
 
 def image(batch: int = 2) -> torch.Tensor:

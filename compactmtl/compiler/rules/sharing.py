@@ -155,7 +155,8 @@ def read_together(
     else:
         columns = tuple(read.nonzero().flatten().tolist())
     for node in nodes:
-        lowering.gather(node, columns)
+        if node not in whole[:1]:  # that one reads them already
+            lowering.gather(node, columns)
     return columns
 
 
