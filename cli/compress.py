@@ -1,5 +1,6 @@
 """The verb `compress`."""
 
+import functools
 import os
 
 from compactmtl.cli import compress_options as options
@@ -13,6 +14,9 @@ def compress(
     out: options.OutFolder = DEFAULT_FOLDER,
     objective: options.Objective = None,
     no_gather: options.NoGather = False,
+    table: options.Table = None,
+    variant: options.Variant = None,
+    variants: options.Variants = False,
     tasks: options.Tasks = None,
     threshold: options.Threshold = None,
     part: options.Part = None,
@@ -38,36 +42,39 @@ def compress(
     Examples:
       compactmtl compress runs/rooms-demo-20260102-030405-0/ckpt.pt --prune-zero-channels
       compactmtl compress ckpt.pt --objective macs -o compact-macs
-      compactmtl compress ckpt.pt --tasks seg,depth
-      compactmtl compress ckpt.pt --threshold 1e-4
+      compactmtl compress ckpt.pt --prune-zero-channels --variants
+      compactmtl compress ckpt.pt --tasks seg,depth --threshold 1e-4
       compactmtl compress weights.safetensors --model mynet:build --input image=1x3x384x640
       --outputs seg,depth --prune-zero-channels
       compactmtl compress weights.pt --model mynet:build --input image=1x3x384x640 --part encoder
-      compactmtl compress weights.pt --model mynet:build --input image=1x3x384x640
-      --rule mynet:MyRule --prune-zero-channels
+      compactmtl compress weights.pt ... --rule mynet:MyRule --prune-zero-channels
     """
     if data is not None:
         os.environ["COMPACTMTL_DATA"] = str(data)
 
     from compactmtl.cli.compress_table import show  # the library imports torch
     from compactmtl.compiler import compress as run_compiler
+    from compactmtl.compiler import variants as plans
     from compactmtl.compiler.folder import check_folder, write_folder
     from compactmtl.compiler.foreign import import_rules
     from compactmtl.compiler.source import load_source
     from compactmtl.models.recipes import load
 
-    prune = prune_zero_channels or any(x is not None for x in (objective, tasks, threshold))
-    options.check_removal(prune, no_gather=no_gather)
+    prune = prune_zero_channels or any(
+        x is not None for x in (objective, variant, tasks, threshold)
+    )
+    options.check_removal(prune, no_gather=no_gather, table=bool(table), variants=variants)
+    aim = plans.choose_objective(objective, table, variant)
     check_folder(out)
     with console.steps("compress") as step:
         step("load", 2)
         own = None if recipe is None else load(str(recipe), ())
         source = load_source(checkpoint, model=model, recipe=own, inputs=inputs or (), part=part)
-        compact = run_compiler(
+        compile_with = functools.partial(
+            run_compiler,
             source.model,
             source.example_inputs,
             prune_zero_channels=prune,
-            objective=objective or "latency",
             gather=not no_gather,
             keep_outputs=options.words(tasks),
             threshold=threshold,
@@ -82,8 +89,11 @@ def compress(
             recipe=source.recipe,
             progress=lambda name, left: step(name, left + 1),
         )
+        compact = compile_with(objective=aim)
+        others = plans.variants(compact, compile_with, table) if variants else {}
         step("write", 1)
         run = os.path.relpath(source.run, out) if source.run else ""
         images = source.images_of(part)
-        document = write_folder(compact, out, images=images, origin=source.origin, run=run)
+        store = functools.partial(write_folder, images=images, origin=source.origin, run=run)
+        document = store(compact, out, variants=others)
     show(document, out, source.how)

@@ -17,6 +17,20 @@ OutFolder = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Whe
 Objective = Annotated[
     str | None, typer.Option(metavar="NAME", help="latency, macs or params; implies the removal.")
 ]
+Table = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Cost table that `calibrate` wrote.")
+]
+Variant = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="by-cost, no-gathers, aligned or least-macs; implies the removal.",
+    ),
+]
+Variants = Annotated[
+    bool,
+    typer.Option("--variants", help="Write the other plans too, for `export` and `bench` to rank."),
+]
 NoGather = Annotated[bool, typer.Option("--no-gather", help="No layer reads through a gather.")]
 Tasks = Annotated[
     str | None,
@@ -72,14 +86,14 @@ def words(text: str | None) -> list[str] | None:
     return None if text is None else text.split(",")
 
 
-def check_removal(prune: bool, *, no_gather: bool) -> None:
-    """Refuse --no-gather where nothing is removed.
+def check_removal(prune: bool, **given: bool) -> None:
+    """Refuse options, given by their names, that say how channels are removed where none are.
 
     Raises:
-        UsageError: It would say nothing.
+        UsageError: One is given; it would say nothing.
     """
-    if no_gather and not prune:
+    for name in (name for name, is_given in given.items() if is_given and not prune):
         raise UsageError(
-            "--no-gather says how channels are removed, but none are",
+            f"--{name.replace('_', '-')} says how channels are removed, but none are",
             hint="add --prune-zero-channels",
         )

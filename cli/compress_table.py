@@ -6,6 +6,7 @@ from typing import Any
 
 from compactmtl.cli.console import console
 from compactmtl.cli.further_table import show_dropped, show_finetuned
+from compactmtl.cli.variants_table import show_plans
 
 MAX_ROWS = 8
 
@@ -56,6 +57,7 @@ def show(document: Mapping[str, Any], out: Path, how: str) -> None:
         console.warn(f"... and {len(opaque) - MAX_ROWS} more, see {out / 'report.json'}")
     show_dropped(document["dropped_modules"], out / "report.json")
     show_finetuned(document["finetuned"])
+    show_plans(document, out)
     console.info(f"wrote {out}/")
     console.result({"folder": out, **document})
 

@@ -27,6 +27,7 @@ from compactmtl.compiler.regroup import regroup
 from compactmtl.compiler.rules import Facts, Rule
 from compactmtl.compiler.selection import POOLS_WITH_POSITIONS
 from compactmtl.compiler.summary import summarise
+from compactmtl.compiler.table import not_measured_here
 from compactmtl.compiler.threshold import output_change
 from compactmtl.compiler.verify import Quartet, StoredPool, verify
 from compactmtl.compiler.why import why
@@ -169,6 +170,7 @@ def compress(
                 verification=verification,
                 pruned=prune_zero_channels,
             )
+            report.tuned = not_measured_here(cost)
             report.rules = [type(rule).__name__ for rule in rules]
             result = CompactModel(
                 module,

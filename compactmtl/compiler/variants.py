@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from compactmtl.compact import CompactModel
-from compactmtl.compiler.cost import ConvShape, CostModel, MacsCost, WithoutGathers, cost_model
+from compactmtl.compiler.cost import ConvShape, CostModel, MacsCost, WithoutGathers
 from compactmtl.compiler.table import CostTable, default_table
 from compactmtl.errors import UsageError
 from compactmtl.parts import nearest
@@ -76,8 +76,10 @@ def variant(name: str, model: CostModel) -> CostModel:
     return VARIANTS[name](model)
 
 
-def target_model(objective: str | None, table: Path | None, name: str | None) -> CostModel:
-    """Return the cost model that the options of ``compress`` name together.
+def choose_objective(
+    objective: str | None, table: Path | None, name: str | None
+) -> str | CostModel:
+    """Return the objective that the options of ``compress`` name together.
 
     Args:
         objective: "latency", "macs" or "params"; None is "latency".
@@ -87,35 +89,37 @@ def target_model(objective: str | None, table: Path | None, name: str | None) ->
     Raises:
         UsageError: A table or a variant goes with another objective than latency.
     """
-    if objective in (None, "latency"):
-        model = default_table() if table is None else CostTable.load(table)
-        return model if name is None else variant(name, model)
-    for option, value in (("--table", table), ("--variant", name)):
-        if value is not None:
-            raise UsageError(
-                f"{option} says how to be fast, the objective is {objective}",
-                hint="leave out one of the two",
-            )
-    return cost_model(str(objective))
+    if objective not in (None, "latency"):
+        for option, value in (("--table", table), ("--variant", name)):
+            if value is not None:
+                raise UsageError(
+                    f"{option} says how to be fast, the objective is {objective}",
+                    hint="leave out one of the two",
+                )
+        return objective
+    if name is not None:
+        return variant(name, default_table() if table is None else CostTable.load(table))
+    return "latency" if table is None else CostTable.load(table)
 
 
 def variants(
-    compact: CompactModel, compile_with: Callable[[CostModel], CompactModel], model: CostModel
+    compact: CompactModel, compile_with: Callable[..., CompactModel], table: Path | None = None
 ) -> dict[str, CompactModel]:
     """Compile one network by several plans, each verified as any other; equal ones come once.
 
     Args:
         compact: The network by the plan that was asked for, which needs no second copy.
-        compile_with: Compiles the network with a cost model, other options as for ``compact``.
-        model: What things cost on the target.
+        compile_with: Compiles the network for an ``objective``, other options as for ``compact``.
+        table: A cost table; None: the one that ships.
 
     Returns:
         The variants by name, without those that are equal to ``compact`` or to an earlier one, and
         without their dense twins, which are that of ``compact``.
     """
+    model = default_table() if table is None else CostTable.load(table)
     found: dict[str, CompactModel] = {}
     for name, make in VARIANTS.items():
-        made = compile_with(make(model))
+        made = compile_with(objective=make(model))
         if not any(equal(made, other) for other in (compact, *found.values())):
             found[name] = replace(made, dense=None)
     return found

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ from compactmtl.compiler.table import default_table
 from compactmtl.compiler.variants import (
     VARIANTS,
     AlignedWidths,
+    choose_objective,
     equal,
-    target_model,
     variant,
     variants,
 )
@@ -56,12 +57,12 @@ def network(*, zeros: bool = True) -> nn.Module:
     return net
 
 
-def compiled(model, net=None):
+def compiled(objective, net=None):
     parent = {"file": "x.pt", "sha256": "0" * 64}
     return compress(
         network() if net is None else net,
         SAMPLES[:1],
-        objective=model,
+        objective=objective,
         dynamic=False,
         parent=parent,
     )
@@ -70,7 +71,7 @@ def compiled(model, net=None):
 @pytest.fixture(scope="module")
 def made():
     compact = compiled(TABLE)
-    return compact, variants(compact, compiled, TABLE)
+    return compact, variants(compact, compiled)
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ def test_every_variant_computes_the_same(made):
 def test_a_network_without_zeros_has_no_variants():
     net = network(zeros=False)
     compact = compiled(TABLE, net)
-    assert variants(compact, lambda model: compiled(model, net), TABLE) == {}
+    assert variants(compact, partial(compiled, net=net)) == {}
 
 
 def test_one_weight_that_differs_makes_another_model(made):
@@ -139,15 +140,19 @@ def test_unknown_variant():
         variant("alined", TABLE)
 
 
-def test_options_name_a_cost_model(tmp_path):
+def test_options_name_an_objective(tmp_path):
     file = tmp_path / "t.json"
     TABLE.save(file)
-    assert target_model(None, None, None) == target_model("latency", file, None) == TABLE
-    assert target_model(None, file, "aligned") == AlignedWidths(TABLE)
-    assert target_model("macs", None, None).name == "multiplications"
+    assert (
+        choose_objective(None, None, None) == choose_objective("latency", None, None) == "latency"
+    )
+    assert choose_objective("latency", file, None) == TABLE
+    assert choose_objective(None, file, "aligned") == AlignedWidths(TABLE)
+    assert choose_objective(None, None, "aligned") == AlignedWidths(TABLE)
+    assert choose_objective("macs", None, None) == "macs"
     for wrong in ((file, None), (None, "aligned")):
         with pytest.raises(UsageError, match="says how to be fast, the objective is macs"):
-            target_model("macs", *wrong)
+            choose_objective("macs", *wrong)
 
 
 def test_the_folder_holds_them_and_forgets_them(folder, made):
