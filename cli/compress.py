@@ -2,6 +2,7 @@
 
 import functools
 import os
+from pathlib import Path
 
 from compactmtl.cli import compress_options as options
 from compactmtl.cli.console import console
@@ -20,6 +21,8 @@ def compress(
     tasks: options.Tasks = None,
     threshold: options.Threshold = None,
     part: options.Part = None,
+    finetune: options.Finetune = None,
+    finetune_run: options.FinetuneRun = None,
     rule: options.Rules = None,
     static: options.Static = False,
     model: options.Model = None,
@@ -36,23 +39,22 @@ def compress(
 
     Contracts overparameterised layers; with --prune-zero-channels removes every channel that no
     output depends on. Proves that the outputs are the same, in float64 and float32, before it
-    writes model.pt2, dense.pt2 (the dense twin), weights.safetensors, plan.json, report.json and
-    inputs.npz. Without --prune-zero-channels it says what could be removed.
+    writes model.pt2, dense.pt2 (the dense twin), plan, report and a few inputs. Without
+    --prune-zero-channels it says what could be removed.
 
     Examples:
       compactmtl compress runs/rooms-demo-20260102-030405-0/ckpt.pt --prune-zero-channels
-      compactmtl compress ckpt.pt --objective macs -o compact-macs
       compactmtl compress ckpt.pt --prune-zero-channels --variants
       compactmtl compress ckpt.pt --tasks seg,depth --threshold 1e-4
-      compactmtl compress weights.safetensors --model mynet:build --input image=1x3x384x640
-      --outputs seg,depth --prune-zero-channels
-      compactmtl compress weights.pt --model mynet:build --input image=1x3x384x640 --part encoder
-      compactmtl compress weights.pt ... --rule mynet:MyRule --prune-zero-channels
+      compactmtl compress ckpt.pt --prune-zero-channels --finetune recipe.toml
+      compactmtl compress weights.pt --model mynet:build --input image=1x3x384x640
+      --outputs seg,depth --prune-zero-channels --part encoder --rule mynet:MyRule
     """
     if data is not None:
         os.environ["COMPACTMTL_DATA"] = str(data)
 
     from compactmtl.cli.compress_table import show  # the library imports torch
+    from compactmtl.cli.finetune_step import finetune_step
     from compactmtl.compiler import compress as run_compiler
     from compactmtl.compiler import variants as plans
     from compactmtl.compiler.folder import check_folder, write_folder
@@ -60,10 +62,11 @@ def compress(
     from compactmtl.compiler.source import load_source
     from compactmtl.models.recipes import load
 
-    prune = prune_zero_channels or any(
-        x is not None for x in (objective, variant, tasks, threshold)
-    )
-    options.check_removal(prune, no_gather=no_gather, table=bool(table), variants=variants)
+    implied = (objective, variant, tasks, threshold)
+    prune = prune_zero_channels or any(x is not None for x in implied)
+    given = {"table": table is not None, "finetune": finetune is not None, "variants": variants}
+    options.check_removal(prune, no_gather=no_gather, **given)
+    options.check_finetune(finetune, finetune_run, variants=variants)
     aim = plans.choose_objective(objective, table, variant)
     check_folder(out)
     with console.steps("compress") as step:
@@ -91,9 +94,14 @@ def compress(
         )
         compact = compile_with(objective=aim)
         others = plans.variants(compact, compile_with, table) if variants else {}
-        step("write", 1)
-        run = os.path.relpath(source.run, out) if source.run else ""
-        images = source.images_of(part)
-        store = functools.partial(write_folder, images=images, origin=source.origin, run=run)
-        document = store(compact, out, variants=others)
+    if finetune is not None:
+        compact = finetune_step(compact, finetune, runs=Path("runs"), run_dir=finetune_run)
+    document = write_folder(
+        compact,
+        out,
+        images=source.images_of(part),
+        origin=source.origin,
+        run=source.run_from(out),
+        variants=others,
+    )
     show(document, out, source.how)

@@ -55,6 +55,16 @@ Part = Annotated[
         help="Compile this submodule alone, as in encoder; cm.stitch puts it back into yours.",
     ),
 ]
+Finetune = Annotated[
+    str | None,
+    typer.Option(metavar="RECIPE", help="Train the compact model further by this recipe."),
+]
+FinetuneRun = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Run folder of --finetune; one that was interrupted is gone on with."
+    ),
+]
 Rules = Annotated[
     list[str] | None,
     typer.Option(
@@ -96,4 +106,22 @@ def check_removal(prune: bool, **given: bool) -> None:
         raise UsageError(
             f"--{name.replace('_', '-')} says how channels are removed, but none are",
             hint="add --prune-zero-channels",
+        )
+
+
+def check_finetune(recipe: str | None, run: Path | None, *, variants: bool) -> None:
+    """Refuse what does not go together with further training.
+
+    Raises:
+        UsageError: A run folder without a recipe, or variants, which would keep the old weights.
+    """
+    if run is not None and recipe is None:
+        raise UsageError(
+            "--finetune-run says where --finetune trains, but nothing is trained",
+            hint="add --finetune RECIPE",
+        )
+    if recipe is not None and variants:
+        raise UsageError(
+            "--finetune trains one model, --variants writes several",
+            hint="let bench choose a variant first, then --variant NAME --finetune RECIPE",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,6 +72,10 @@ class Source:
     input_names: list[str] | None = None
     how: str = ""
     run: Path | None = None
+
+    def run_from(self, folder: Path) -> str:
+        """Return the path of the run folder relative to another folder; "" where there is none."""
+        return os.path.relpath(self.run, folder) if self.run else ""
 
     def images_of(self, part: str | None) -> Sequence[Tensor | tuple[Tensor, ...]]:
         """Return the images, or what a part of the network receives for them."""
