@@ -235,8 +235,11 @@ class Lowering:
 
     def run(self) -> fx.GraphModule:
         """Rewrite the whole graph and return it as a module in float64."""
+        for old in self.facts.module.graph.nodes:  # what is inserted must not take a copy's name
+            self.graph._graph_namespace.create_name(old.name, None)
         for old in self.facts.module.graph.nodes:
             new = self.graph.node_copy(old, lambda node: self._copies[node])
+            new.name = old.name
             self._copies[old] = new
             if old.op == "placeholder":
                 self._last_placeholder = new

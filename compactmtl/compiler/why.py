@@ -63,7 +63,7 @@ def why(
     return {
         "format_version": FORMAT_VERSION,
         "cost_model": cost,
-        "layers": {name: layers[name] for name in names.values()},
+        "layers": {name: layers[name] for name in names.values() if name in layers},
         "streams": streams(facts, plan, layouts, spaces, names, output_names),
     }
 
