@@ -155,6 +155,20 @@ def constant_inputs(model: nn.Module, images: Iterable[Tensor]) -> dict[Call, Te
     }
 
 
+def varying_outputs(model: nn.Module, images: Sequence[Tensor]) -> dict[Call, Tensor]:
+    """Return per call of a layer which of its output channels are no constants (bool)."""
+    seen: dict[Call, list[Tensor]] = {}
+
+    def note(call: Call, y: Tensor) -> Tensor:
+        seen.setdefault(call, []).append(y.transpose(0, 1).flatten(1))
+        return y
+
+    for image in images:
+        Watch(model, on_output=note).run(image)
+    values = {call: torch.cat(parts, 1) for call, parts in seen.items()}
+    return {c: v.amax(1) - v.amin(1) > 1e-12 * v.abs().amax(1) for c, v in values.items()}
+
+
 def folds(module: nn.Module) -> bool:
     """Tell whether a layer sees a constant as the same number everywhere: it has no border."""
     return isinstance(module, nn.Linear) or (

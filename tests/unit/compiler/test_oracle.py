@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from noise_oracle import Call, by_group, images_for, needed_channels, positive_net, used_columns
+from noise_oracle import (
+    Call,
+    by_group,
+    images_for,
+    needed_channels,
+    positive_net,
+    used_columns,
+    varying_outputs,
+)
 from torch import Tensor, nn
 
 from compactmtl.compiler.analysis import analyse
@@ -58,15 +66,18 @@ def plan(model: nn.Module, image: Tensor) -> Planned:
 def faults(model: nn.Module, images: list[Tensor], planned: Planned) -> list[str]:
     """Return what is kept without need, and what is needed and not kept."""
     needed = needed_channels(model, images, planned.carriers)
+    varying = varying_outputs(model, images)
     excused = needed_channels(model, images, planned.carriers, read=planned.columns)
     found = []
     for call, channels in needed.items():
         rows = planned.rows.get(call, set())
         wanted, fillers = indices(channels), indices(excused[call])
         groups = getattr(model.get_submodule(call[0]), "groups", 1)
-        found += [f"{call} lacks {channel}" for channel in sorted(wanted - rows)]
+        # A constant that is stored may come from elsewhere than from its layer.
+        missing = (wanted & indices(varying[call])) - rows
+        found += [f"{call} lacks {channel}" for channel in sorted(missing)]
         surplus = rows - fillers
-        if not wanted and len(rows) == 1:
+        if not rows or (not wanted and len(rows) == 1):
             continue
         if groups > 1:
             # Rows of a group that is left are no fillers of another layer's, but of its own.
