@@ -47,12 +47,14 @@ class Meter:
     Attributes:
         cpu_s: Per kind of step, "compile" or "verify".
         peak_mib: Per kind of step the largest resident memory above that at the start.
+        steps_mib: The same per step.
     """
 
     def __init__(self) -> None:
         self.cpu_s = {"compile": 0.0, "verify": 0.0}
         self.peak_mib = {"compile": 0.0, "verify": 0.0}
-        self._kind = "compile"
+        self.steps_mib: dict[str, float] = {}
+        self._kind, self._name = "compile", "start"
         self._start_mib = resident_mib("VmRSS")
         self._begin()
 
@@ -65,11 +67,12 @@ class Meter:
         self.cpu_s[self._kind] += time.process_time() - self._began
         extra = resident_mib("VmHWM") - self._start_mib
         self.peak_mib[self._kind] = max(self.peak_mib[self._kind], extra)
+        self.steps_mib[self._name] = round(extra, 1)
 
     def step(self, name: str, left: int) -> None:
         """Take the announcement of a step."""
         self.end()
-        self._kind = "verify" if name.startswith("verify") else "compile"
+        self._kind, self._name = "verify" if name.startswith("verify") else "compile", name
         self._begin()
 
 
@@ -122,6 +125,7 @@ def measure_one(name: str) -> dict[str, Any]:
         "forward_fp64_mib": forward_mib,
         "cpu_s": meter.cpu_s,
         "peak_extra_mib": meter.peak_mib,
+        "peak_extra_mib_by_step": meter.steps_mib,
         "peak_extra_over_weights": {k: v / weights_mib for k, v in meter.peak_mib.items()},
     }
 
