@@ -120,24 +120,25 @@ class Lowering:
         with self.graph.inserting_before(self._last_placeholder):
             return self.graph.get_attr(name)
 
-    def view(self, node: fx.Node, channels: dict[int, int]) -> Layout:
+    def view(self, node: fx.Node, channels: dict[int, int], layout: Layout) -> Layout:
         """Let ``node``, channels of its first argument and nothing else, go for a selection of it.
 
         Args:
             node: The op; whoever selects of it will select of its argument instead.
-            channels: For each output channel that is stored, the channel of the argument.
+            channels: For each output channel the channel of the argument.
+            layout: The output channels that are stored.
         """
         source = node.args[0]
         assert isinstance(source, fx.Node)
         self._views[node] = (source, channels)
-        return tuple(channels)
+        return layout
 
     def stand_in(self, node: fx.Node, other: fx.Node, layout: Layout) -> Layout:
         """Let who reads ``node`` read ``other`` instead, which stores ``layout``."""
         self._layouts.setdefault(other, layout)
         self._originals.setdefault(other, self.original(node))
         node.args = (other,)
-        return self.view(node, {channel: channel for channel in layout})
+        return self.view(node, {channel: channel for channel in layout}, layout)
 
     def store(self, node: fx.Node, numbers: Tensor, *, like: fx.Node) -> fx.Node:
         """Store ``numbers`` as a new parameter that ``node`` can read.
@@ -158,7 +159,13 @@ class Lowering:
             return self.graph.get_attr(name)
 
     def read(
-        self, node: fx.Node, read: Tensor, shape: Callable[[int], ConvShape], *, widen: bool = True
+        self,
+        node: fx.Node,
+        read: Tensor,
+        shape: Callable[[int], ConvShape],
+        *,
+        widen: bool = True,
+        stored: Layout | None = None,
     ) -> Layout:
         """Let ``node`` read its first argument: gathered, or all that is stored. Return which.
 
@@ -167,18 +174,30 @@ class Lowering:
             read: Channels that must be among those it reads.
             shape: The layer as it would run on that many input channels.
             widen: Whether it may gather more channels than it must, where a width suits better.
+            stored: Channels it may read; None: all that are there.
         """
         source = node.args[0]
         assert isinstance(source, fx.Node)
-        stored, wanted = self.layout(source), channel_ids(read)
+        stored, wanted = stored or self._available(source), channel_ids(read)
         if wanted == stored:
-            return stored
+            return self.gather(node, wanted)
         _, width = cheapest_read(
-            self.cost, shape, read=len(wanted), stored=len(stored), widen=widen
+            self.cost,
+            shape,
+            read=len(wanted),
+            stored=len(stored),
+            widen=widen,
+            is_selection=source in self._views,
         )
-        if width == len(stored):
-            return stored
         return self.gather(node, _widened(wanted, stored, width))
+
+    def _available(self, node: fx.Node) -> Layout:
+        """Return the channels that can be read of a value: of a selection all that are stored."""
+        if node not in self._views:
+            return self.layout(node)
+        base, channels = self._views[node]
+        stored = set(self._available(base))
+        return tuple(channel for channel, source in channels.items() if source in stored)
 
     def gather(self, node: fx.Node, wanted: Layout) -> Layout:
         """Let ``node`` read exactly the ``wanted`` channels of its first argument."""
@@ -248,9 +267,9 @@ class Lowering:
                 self._layouts[new] = self._lower(old, new)
             elif old.op != "get_attr":
                 self._restore(new)
-        for node, (_, channels) in self._views.items():
+        for node in self._views:
             if node.users:
-                node.replace_all_uses_with(self.select(node, tuple(channels)))
+                node.replace_all_uses_with(self.select(node, self._layouts[node]))
         self.graph.set_codegen(copy.deepcopy(self.facts.module.graph._codegen))
         self.graph.eliminate_dead_code(has_effect)
         return self._assemble()

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from torch import fx
 
 from compactmtl.compiler.rules import Facts
-from compactmtl.compiler.rules.base import channelwise
 from compactmtl.compiler.rules.sharing import calls, is_shared
 
 
@@ -15,8 +14,7 @@ class Space:
 
     Attributes:
         nodes: The values, in graph order.
-        unified: Whether an op combines several of them, as the additions of a residual stream do,
-            or a layer reads several of them, in several calls.
+        unified: Whether an op combines several of them, as the additions of a residual stream do.
         joint: Whether they must store the same channels: a layer that is called several times has
             one weight, so all its calls make the same rows. A call of which nothing is stored goes,
             and need not agree.
@@ -41,22 +39,14 @@ def find_spaces(facts: Facts) -> dict[fx.Node, Space]:
         for other in rule.couples(node):
             if facts.num_channels(other) == facts.num_channels(node):
                 parent[root(other)] = root(node)
-        if rule.cuts:
-            parent[root(node)] = root(calls(node, facts)[0])
+        if rule.cuts:  # a call of which only constants matter has another rule, and its own space
+            cut = (call for call in calls(node, facts) if facts.rules[call].cuts)
+            parent[root(node)] = root(next(cut))
     joint = {root(n) for n, rule in facts.rules.items() if rule.cuts and is_shared(n, facts)}
-    alike: set[fx.Node] = set()
-    for node, rule in facts.rules.items():
-        layer = calls(node, facts)
-        if rule.cuts and rule.is_source and is_shared(node, facts) and node is layer[0]:
-            inputs = [channelwise(call) for call in layer]
-            if joint.isdisjoint(map(root, inputs)):  # else more would be joint than must be
-                alike.update(inputs)
-                for other in inputs:
-                    parent[root(other)] = root(inputs[0])
     spaces: dict[fx.Node, Space] = {}
     for node in facts.values:
         space = spaces.setdefault(root(node), Space())
         space.nodes.append(node)
         space.joint |= root(node) in joint
-        space.unified |= node in alike or (node in facts.rules and facts.rules[node].unifies)
+        space.unified |= node in facts.rules and facts.rules[node].unifies
     return {node: spaces[root(node)] for node in facts.values}

@@ -15,6 +15,7 @@ from compactmtl.compiler.rules.base import channelwise
 from compactmtl.compiler.rules.cat import Cat
 from compactmtl.compiler.rules.conv import Conv
 from compactmtl.compiler.rules.depthwise import Depthwise
+from compactmtl.compiler.rules.select import Select
 from compactmtl.compiler.spaces import Space
 
 ROUNDS = 2
@@ -178,7 +179,13 @@ class Widths:
         def shape(width: int) -> ConvShape:
             return conv_shape(node, rows=rows, columns=width)
 
-        return cheapest_read(self._cost, shape, read=self._reads[node], stored=stored)[0]
+        source = channelwise(node)
+        is_selection = isinstance(self._facts.rules.get(source), Select)
+        if is_selection:  # it may select what it selected, where that is stored
+            stored = self._facts.num_channels(source)
+        return cheapest_read(
+            self._cost, shape, read=self._reads[node], stored=stored, is_selection=is_selection
+        )[0]
 
     def _apply(self) -> None:
         for bundle in self._open:

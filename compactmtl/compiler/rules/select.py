@@ -59,7 +59,7 @@ class Select(Rule):
         """Leave it to the readers."""
         old = lowering.original(node)
         index = self._index(old, lowering.facts).tolist()
-        return lowering.view(node, {channel: index[channel] for channel in lowering.rows(old)})
+        return lowering.view(node, dict(enumerate(index)), lowering.rows(old))
 
 
 class Slice(Select):

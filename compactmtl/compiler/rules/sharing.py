@@ -151,7 +151,8 @@ def read_together(
     least = set.intersection(*map(set, layouts))
     whole = [node for node, layout in zip(nodes, layouts, strict=True) if set(layout) == least]
     if whole:
-        columns = lowering.read(whole[0], read, shape)
+        alike = None if len(nodes) == 1 else lowering.layout(channelwise(whole[0]))
+        columns = lowering.read(whole[0], read, shape, stored=alike)
     else:
         columns = tuple(read.nonzero().flatten().tolist())
     for node in nodes:
