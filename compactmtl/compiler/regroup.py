@@ -36,4 +36,6 @@ def _dense_pays(node: fx.Node, facts: Facts, cost: CostModel) -> bool:
     read = rule.reads(node, facts)[channelwise(node)]
     grouped = conv_shape(node, rows=int(rows.sum()), columns=int(columns.sum()), groups=alive)
     dense = conv_shape(node, rows=int(live.sum()), columns=max(1, int(read.sum())))
-    return cost.conv(dense) < cost.conv(grouped)
+    # A model that is compiled does not grow, however slowly a runtime computes groups.
+    is_larger = dense.num_params > facts.tensor(node.args[1]).numel()
+    return not is_larger and cost.conv(dense) < cost.conv(grouped)

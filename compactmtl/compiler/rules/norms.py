@@ -101,10 +101,12 @@ class GroupNorm(Rule):
         old = lowering.original(node)
         size, needed = self.group_size(old, lowering.facts), lowering.need(old)
         if self.cuts and is_shared(old, lowering.facts):  # inputs of two calls may store more
-            wanted = tuple(whole_blocks(needed, size).nonzero().flatten().tolist())
-            node.update_arg(0, lowering.select(channelwise(node), wanted))
-        groups = bring_whole_blocks(node, lowering, needed, size)
-        layout = tuple(group * size + i for group in groups for i in range(size))
+            groups = needed.reshape(-1, size).any(1).nonzero().flatten().tolist()
+            layout = tuple(group * size + i for group in groups for i in range(size))
+            node.update_arg(0, lowering.select(channelwise(node), layout))
+        else:
+            groups = bring_whole_blocks(node, lowering, needed, size)
+            layout = tuple(group * size + i for group in groups for i in range(size))
         self._cut(node, lowering, layout, len(groups))
         return layout
 
