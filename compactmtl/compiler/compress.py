@@ -1,6 +1,7 @@
 """From a trained network to a compact one, on one page."""
 
 import copy
+import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from compactmtl.compiler.part import check_whole
 from compactmtl.compiler.passes import Passes, Progress
 from compactmtl.compiler.plan import make_plan, untouched_plan
 from compactmtl.compiler.plan_document import parse_plan, plan_document
-from compactmtl.compiler.precision import double_copy, restore_precision
+from compactmtl.compiler.precision import double_copy, rounded_copy
 from compactmtl.compiler.prepare import prepare
 from compactmtl.compiler.recorded import recorded_lowering
 from compactmtl.compiler.regroup import regroup
@@ -109,7 +110,7 @@ def compress(
     check_rules(rules)
     cost = cost_model(objective, gather=gather)
     given = [as_inputs(image) for image in images]
-    passes = Passes(progress, left=len(given) + 6)
+    passes = Passes(progress, left=len(given) + 7)
     with memory_errors(passes), foreign_errors(rules):
         with passes.run("capture"):
             subject = prepare(
@@ -136,13 +137,14 @@ def compress(
                 lowering = recorded_lowering(facts, parse_plan(plan, "`plan`"), cost)
                 facts = lowering.facts
         with passes.run("lower"):
-            smallest = lowering.run()
-            compact64 = smallest if prune_zero_channels else double_copy(subject.graph)
-            compact = copy.deepcopy(compact64)
-            restore_precision(compact, subject.graph, lowering.like)
-        with passes.timed("verify"):
+            compact64 = lowering.run()
+            smallest = None if prune_zero_channels else compact64
+            if smallest is not None:
+                compact64 = double_copy(subject.graph)
+            compact = rounded_copy(compact64, subject.graph, lowering.like)
             chosen = lowering.plan if prune_zero_channels else untouched_plan(facts)
             layouts = lowering.layouts_by_name() if prune_zero_channels else chosen.stored
+        with passes.run("verify"):
             quartet = Quartet(double_copy(subject.graph), compact64, subject.graph, compact)
             verification = verify(
                 quartet,
@@ -151,6 +153,17 @@ def compress(
                 _stored_pools(facts, compact64, layouts),
                 blame_of(facts, quartet.original64, compact64, layouts, rules),
             )
+            change = {}
+            if subject.thresholded is not None:
+                change = output_change(
+                    subject.dense,
+                    subject.thresholded,
+                    quartet.original64,
+                    subject.samples,
+                    names,
+                )
+            del quartet, compact64  # several times the weights,
+            gc.collect()  # and graphs refer to themselves
         with passes.run("count"):
             dense = modal(copy.deepcopy(subject.dense))  # shares no weight with the caller's
             module = modal(compact)
@@ -168,10 +181,10 @@ def compress(
                 compact=module,
                 smallest=smallest,
                 verification=verification,
-                pruned=prune_zero_channels,
             )
             report.tuned = not_measured_here(cost)
             report.rules = [type(rule).__name__ for rule in rules]
+            report.threshold = change
             result = CompactModel(
                 module,
                 dense,
@@ -180,14 +193,6 @@ def compress(
                 plan_document(facts, chosen, compact, layouts, pruned=prune_zero_channels),
                 why(facts, chosen, layouts, names, cost=cost.name, pruned=prune_zero_channels),
             )
-            if subject.thresholded is not None:
-                report.threshold = output_change(
-                    subject.dense,
-                    subject.thresholded,
-                    quartet.original64,
-                    subject.samples,
-                    names,
-                )
             if subject.site is not None:
                 report.part = check_whole(subject.site, result)
         report.seconds = passes.seconds

@@ -297,9 +297,9 @@ class Lowering:
         root = nn.Module()
         for name in dict.fromkeys(str(n.target) for n in self.graph.nodes if n.op == "get_attr"):
             if name in self._indices:
-                put(root, name, self._tensors[name], like=None)
+                put(root, name, self._tensors.pop(name), like=None)
                 continue
-            like, tensor = self.like.get(name), self._tensors.get(name)
+            like, tensor = self.like.get(name), self._tensors.pop(name, None)
             if like is None:
                 like = attribute(self.facts.module, name)
             if tensor is None:

@@ -52,17 +52,22 @@ def put(root: nn.Module, name: str, tensor: Tensor, *, like: Tensor | None) -> N
 
 
 @torch.no_grad()
-def restore_precision(
+def rounded_copy(
     module: fx.GraphModule, original: fx.GraphModule, like: Mapping[str, Tensor]
-) -> None:
-    """Round the floats of ``module`` once, to the precision of the tensors they came from.
+) -> fx.GraphModule:
+    """Return a copy of a graph with its floats rounded once, to the precision they came from.
 
     Args:
-        module: A graph in float64; changed in place.
+        module: A graph in float64.
         original: The captured graph.
         like: For tensors that the original does not have, one to take the type from.
     """
-    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        if tensor.is_floating_point():
+    root = nn.Module()
+    for name in dict.fromkeys(str(n.target) for n in module.graph.nodes if n.op == "get_attr"):
+        wide = attribute(module, name)
+        if wide.is_floating_point():
             model = like[name] if name in like else attribute(original, name)
-            tensor.data = tensor.data.to(model.dtype)
+            put(root, name, wide.detach().to(model.dtype, copy=True), like=wide)
+        else:
+            put(root, name, wide.detach().clone(), like=wide)
+    return fx.GraphModule(root, copy.deepcopy(module.graph))

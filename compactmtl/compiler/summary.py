@@ -24,9 +24,8 @@ def summarise(
     *,
     dense: ModalGraph,
     compact: ModalGraph,
-    smallest: fx.GraphModule,
+    smallest: fx.GraphModule | None,
     verification: Verification,
-    pruned: bool,
 ) -> CompressReport:
     """Count and tell.
 
@@ -36,13 +35,11 @@ def summarise(
         plan: What was done.
         dense: The dense twin.
         compact: The compact graph.
-        smallest: The compact graph with everything removed, in float64; ``compact`` itself, where
-            channels were removed.
+        smallest: Where nothing was removed: what removing everything would give, in float64.
         verification: What was compared.
-        pruned: Whether channels were removed.
     """
     before, after = count(dense, subject.single), count(compact, subject.single)
-    goal = after if pruned else _count_wide(smallest, subject.single)
+    goal = after if smallest is None else _count_wide(smallest, subject.single)
     census = count_channels(facts)
     costs = explain.cost(before), explain.cost(goal)
     return CompressReport(
@@ -55,7 +52,7 @@ def summarise(
         carriers=explain.carrier_table(facts),
         gathers=len(plan.gathers),
         verification=verification.to_dict(),
-        notes=notes(facts, census, *costs, pruned=pruned, recipe=subject.manifest.recipe),
+        notes=notes(facts, census, *costs, pruned=smallest is None, recipe=subject.manifest.recipe),
         group_norms=[] if is_smaller(*costs) else group_norms(facts),
         dropped=_dropped(subject, costs[0]),
         dropped_modules=subject.idle,

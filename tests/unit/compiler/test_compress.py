@@ -152,10 +152,10 @@ def test_every_step_is_announced_and_counted_down(segnet) -> None:
     steps: list[tuple[str, int]] = []
     images = torch.rand(8, 1, 3, 16, 16)
     compress(segnet, IMAGE, images=images, progress=lambda *step: steps.append(step))
-    names = ["capture", "analyse", "lower"]
+    names = ["capture", "analyse", "lower", "verify"]
     names += [f"verify, input {i} of 10" for i in range(1, 11)]
     assert [name for name, _ in steps] == [*names, "count"]
-    assert [left for _, left in steps] == list(range(14, 0, -1))
+    assert [left for _, left in steps] == list(range(15, 0, -1))
 
 
 def test_images_that_do_not_fit_are_refused(segnet) -> None:
