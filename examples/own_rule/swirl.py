@@ -50,7 +50,7 @@ def main() -> None:
     """Compile without the rule and with it."""
     model, image = SwirlNet(), torch.rand(1, 3, 32, 32)
     for rules in ([], [Swirl()]):
-        report = cm.compress(model, image, rules=rules).report
+        report = cm.compress(model, image, rules=rules, objective="macs").report
         opaque = ", ".join(row["op"] for row in report.opaque) or "none"
         print(f"rules: {report.rules or 'ours'}; opaque: {opaque}; "
               f"parameters {report.before.num_params} -> {report.after.num_params}")  # fmt: skip

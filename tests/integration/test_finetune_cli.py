@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from compactmtl.cli.app import run
+from compactmtl.cli.console import console
 from compactmtl.cli.finetune_step import finetune_step
 from compactmtl.cli.further_table import show_dropped, show_finetuned
 from compactmtl.compact import load_folder
@@ -76,6 +77,7 @@ def test_the_compact_model_is_trained_written_and_rebuilt(folder, monkeypatch, c
 
 
 def test_what_is_for_training_only_is_printed(capsys) -> None:
+    console.configure(json=False, quiet=False)  # an earlier test may have asked for quiet
     rows = [
         {"module": "aux", "kind": "Head", "num_params": 1200},
         *({"module": f"depth.{i}", "kind": "StochasticDepth", "num_params": 0} for i in range(3)),

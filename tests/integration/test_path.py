@@ -21,7 +21,8 @@ from compactmtl.lineage import read_lineage
 
 TASKS = ["seg", "depth", "normals"]
 FILES = {
-    *("model.pt2", "dense.pt2", "weights.safetensors", "plan.json", "report.json", "inputs.npz"),
+    *("model.pt2", "dense.pt2", "weights.safetensors", "inputs.npz"),
+    *("plan.json", "report.json", "why.json"),
     *("model.onnx", "model.onnx.json", "dense.onnx", "dense.onnx.json", "reference.npz"),
     *("bench.json", "report.html"),
 }

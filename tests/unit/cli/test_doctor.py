@@ -48,4 +48,4 @@ def test_a_missing_extra_names_the_pip_command(monkeypatch):
 
 def test_the_table_of_extras_is_that_of_the_project_file():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert set(doctor.EXTRAS) == set(project["optional-dependencies"]) - {"dev"}
+    assert set(doctor.EXTRAS) == set(project["optional-dependencies"]) - {"dev", "bench"}
