@@ -194,6 +194,7 @@ class Grouped(Rule):
                     wanted,
                     lambda width: conv_shape(old, rows=groups * rows, columns=width, groups=groups),
                     widen=False,  # every group must keep equally many
+                    stored=lowering.layout(source),
                 )
             )
         else:

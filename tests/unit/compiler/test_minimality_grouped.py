@@ -273,3 +273,27 @@ def test_groups_of_very_unequal_rest_become_a_dense_convolution(compile_static) 
         net[1].weight[0:4] = 0  # three even groups of one row and one column are 3 kernels
         net[1].bias[0:4] = 0
     assert layers(compile_static(net, objective="macs"))["1"] == (3, 3)
+
+
+class SlicedGroups(nn.Module):
+    """A grouped convolution that reads a slice of a value of which others read more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Conv2d(3, 16, 1)
+        self.grouped = nn.Conv2d(8, 8, 3, padding=1, groups=2)
+        self.head, self.other = nn.Conv2d(8, 2, 1), nn.Conv2d(16, 2, 1)
+        with torch.no_grad():
+            self.grouped.weight[:, 2:] = 0  # both groups read their first two channels
+            self.other.weight[:, [*range(4), *range(8, 16)]] = 0  # group 0 is stored whole
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        x = self.stem(image)
+        return {"a": self.head(self.grouped(x[:, 4:12])), "b": self.other(x)}
+
+
+@pytest.mark.parametrize("gather", [True, False])
+def test_groups_of_a_slice_stay_equal(compile_static, gather: bool) -> None:
+    compact = compile_static(SlicedGroups(), gather=gather)
+    assert layers(compact) == {"stem": (3, 6), "grouped": (4, 8), "head": (8, 2), "other": (6, 2)}
