@@ -9,12 +9,15 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from unittest import mock
 
 import torch
 from random_grouped_nets import GROUPED_STEPS, RandomGroupedNet, randomise_grouped
 from random_nets import SIZE
 from torch import Tensor, nn
+from torch.nn import functional
 
+MAX_POOL2D = functional.max_pool2d
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 Call = tuple[str, int]
 """A layer's name, and its how manieth call."""
@@ -134,7 +137,9 @@ class Watch:
 def constant_inputs(model: nn.Module, images: Iterable[Tensor]) -> dict[Call, Tensor]:
     """Return per call of a layer its input channels' constants, NaN where they vary.
 
-    A constant is one number for all images, positions and sizes.
+    A constant is one number for all images, positions and sizes, and whichever place a pool takes:
+    where nothing is negative, the maximum of a constant and of its border, which is smaller, is the
+    constant by coincidence, so pools take minima, too.
     """
     low: dict[Call, Tensor] = {}
     high: dict[Call, Tensor] = {}
@@ -148,11 +153,19 @@ def constant_inputs(model: nn.Module, images: Iterable[Tensor]) -> dict[Call, Te
 
     for image in images:
         Watch(model, on_input=note).run(image)
+        with mock.patch.object(functional, "max_pool2d", min_pool2d):
+            Watch(model, on_input=note).run(image)
     varies = {call: high[call] - low[call] > 1e-12 * high[call].abs() for call in low}
     return {
         call: torch.where(varies[call], torch.nan, torch.where(value < 1e-13, 0.0, value))
         for call, value in high.items()
     }
+
+
+def min_pool2d(x: Tensor, *args, **kwargs) -> Tensor | tuple[Tensor, Tensor]:
+    """Pool as ``max_pool2d`` does, but take minima."""
+    result = MAX_POOL2D(-x, *args, **kwargs)
+    return (-result[0], result[1]) if isinstance(result, tuple) else -result
 
 
 def varying_outputs(model: nn.Module, images: Sequence[Tensor]) -> dict[Call, Tensor]:

@@ -124,6 +124,7 @@ def test_many_plans_keep_what_noise_says(block: int) -> None:
         check(seed)
 
 
+@pytest.mark.slow
 def test_the_oracle_sees_a_channel_too_many_and_one_too_few() -> None:
     model = positive_net(0)
     images = images_for(model)
