@@ -187,7 +187,8 @@ def _ratios(bench: Mapping[str, Any]) -> Html | None:
     ]
     if not sentences:
         return None
-    return h("p", "Ratio of medians with its 95 % interval. ", *sentences, class_="notes")
+    text = " ".join(["Ratio of medians with its 95 % interval.", *sentences])
+    return h("p", text, class_="notes")
 
 
 def _verdict(bench: Mapping[str, Any]) -> Html | None:

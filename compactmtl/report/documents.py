@@ -7,7 +7,7 @@ from typing import Any
 from compactmtl.bench.record import RECORD, read_record
 from compactmtl.errors import CorruptFileError
 from compactmtl.files import read_json
-from compactmtl.lineage import Artefact
+from compactmtl.lineage import Artefact, read_lineage, read_variants
 
 FORMAT_VERSIONS = (1,)
 
@@ -40,6 +40,8 @@ def read_bench(
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """Return ``bench.json`` if every file it measured is one of ``artefacts``; else say why not.
 
+    Variants and what was exported from them count, too.
+
     Raises:
         CorruptFileError: The file is damaged or of another format version.
     """
@@ -48,6 +50,8 @@ def read_bench(
         return None, []
     document = read_record(path).model_dump(mode="json")
     present = {artefact.sha256 for artefact in artefacts}
+    for place in read_variants(folder)[0].values():
+        present |= {artefact.sha256 for artefact in read_lineage(place).artefacts}
     for name, candidate in document["candidates"].items():
         if candidate.get("sha256") not in present:
             return None, [

@@ -175,8 +175,9 @@ def latency_bars(candidates: Mapping[str, Mapping[str, Any]]) -> go.Figure:
         barmode="group",
         bargap=0.35,
         height=400,
-        margin={"t": 56},
+        margin={"t": 56, "b": 80},
         xaxis={"showgrid": False, "title": None},
+        legend={"y": 0.01, "yanchor": "bottom"},  # below: variants make two lines
     )
     return figure
 

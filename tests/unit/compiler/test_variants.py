@@ -11,7 +11,7 @@ from torch import nn
 
 from compactmtl.bench import bench
 from compactmtl.bench.candidates import choose
-from compactmtl.bench.record import RatioRecord
+from compactmtl.bench.record import RECORD, RatioRecord, write_record
 from compactmtl.bench.table import fastest
 from compactmtl.cli.app import run
 from compactmtl.compact import load
@@ -27,6 +27,8 @@ from compactmtl.compiler.variants import (
     variants,
 )
 from compactmtl.errors import MissingFileError, UsageError
+from compactmtl.lineage import read_lineage
+from compactmtl.report.documents import read_bench
 
 TABLE = default_table()
 SAMPLES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -173,6 +175,11 @@ def test_export_and_bench_take_them(exported, made):
     assert list(found.files) == ["dense", "compact", *made[1]]
     assert found.left_out == {}
     record = bench(exported, seconds=0, rounds=2)
+    write_record(exported / RECORD, record)
+    told, left_out = read_bench(exported, read_lineage(exported).artefacts)
+    assert told is not None  # the report shows them
+    assert left_out == []
+    (exported / RECORD).unlink()
     assert record.variants == list(made[1])
     assert {f"compact/{name}" for name in made[1]} < set(record.ratios)
 
