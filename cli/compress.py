@@ -48,7 +48,8 @@ def compress(
       compactmtl compress ckpt.pt --tasks seg,depth --threshold 1e-4
       compactmtl compress ckpt.pt --prune-zero-channels --finetune recipe.toml
       compactmtl compress weights.pt --model mynet:build --input image=1x3x384x640
-      --outputs seg,depth --prune-zero-channels --part encoder --rule mynet:MyRule
+      --outputs seg,depth --prune-zero-channels --rule mynet:MyRule
+      compactmtl compress weights.pt --model mynet:build --input image=1x3x384x640 --part encoder
     """
     if data is not None:
         os.environ["COMPACTMTL_DATA"] = str(data)

@@ -19,6 +19,14 @@ PHASE_COLOURS = {
     "debias": "#ebf9ef",
 }
 OTHER_PHASE = "#f6f8fa"
+LAYER_AXIS: dict[str, Any] = {
+    "type": "category",
+    "autorange": "reversed",
+    "automargin": True,
+    "showgrid": False,
+    "tickfont": {"size": 11},
+}
+"""Names of layers from top to bottom."""
 LAYER_HEIGHT_PX = 26
 _TICKS = [step * 10.0**power for power in range(-6, 7) for step in (1, 2, 5)]
 LOG_TICKS = {
@@ -144,13 +152,7 @@ def layer_bars(layers: Sequence[Mapping[str, Any]], side: str) -> go.Figure:
         bargap=0.35,
         height=120 + LAYER_HEIGHT_PX * len(layers),
         hovermode="closest",
-        yaxis={
-            "type": "category",
-            "autorange": "reversed",
-            "automargin": True,
-            "showgrid": False,
-            "tickfont": {"size": 11},
-        },
+        yaxis=LAYER_AXIS,
         xaxis={"range": [0, 1.3 * max(before, default=1)]},  # room for the numbers
     )
     return figure

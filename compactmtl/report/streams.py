@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from compactmtl.channel_runs import from_runs
 from compactmtl.report import numbers
 from compactmtl.report.collect import Record
-from compactmtl.report.figures import FAINT, new_figure, to_div
+from compactmtl.report.figures import FAINT, LAYER_AXIS, new_figure, to_div
 from compactmtl.report.html import Html, h, missing, section
 
 TITLE = "Residual streams"
@@ -88,13 +88,7 @@ def stream_map(stream: Mapping[str, Any]) -> go.Figure:
         height=MIN_PX + ROW_PX * len(rows),
         margin={"t": 6, "b": 44},
         hovermode="closest",
-        yaxis={
-            "type": "category",
-            "autorange": "reversed",
-            "automargin": True,
-            "showgrid": False,
-            "tickfont": {"size": 11},
-        },
+        yaxis=LAYER_AXIS,
         xaxis={
             "title": {"text": "channels, those that most layers read first", "font": {"size": 11}},
             "showgrid": False,

@@ -76,6 +76,20 @@ def test_the_compact_model_is_trained_written_and_rebuilt(folder, monkeypatch, c
     assert torch.equal(rebuilt.module(image)["depth"], loaded.module(image)["depth"])
 
 
+@pytest.mark.slow
+def test_the_verb_trains_what_it_compiled(folder, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COMPACTMTL_CACHE", str(folder / "cache"))
+    typed = ["compress", "runs/smoke", "--prune-zero-channels", "-o", "typed"]
+    assert run([*typed, "--variants", "--finetune", "further.toml"]) == 2  # one model is trained
+    assert run([*typed, "--finetune-run", "runs/typed"]) == 2  # by which recipe?
+    assert not Path("typed").exists()
+    assert run([*typed, "--finetune", "further.toml", "--finetune-run", "runs/typed"]) == 0
+    told = json.loads(Path("typed/report.json").read_text())
+    assert told["finetuned"]["after"].keys() == {"seg", "depth", "normals"}
+    assert load_folder(Path("typed")).report.finetuned == told["finetuned"]
+
+
 def test_what_is_for_training_only_is_printed(capsys) -> None:
     console.configure(json=False, quiet=False)  # an earlier test may have asked for quiet
     rows = [
