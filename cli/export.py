@@ -43,6 +43,7 @@ def export(
     """
     from compactmtl.export import export as export_model
     from compactmtl.export import find_target
+    from compactmtl.export.options import Options
     from compactmtl.export.stored import INPUTS, read_inputs
     from compactmtl.lineage import read_variants
 
@@ -63,7 +64,7 @@ def export(
                 path,
                 target=target,
                 which=which,
-                opset=opset,
+                options=Options(opset=opset),
                 inputs=None if source == folder else samples,
             )
             name = path.relative_to(folder).as_posix()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compactmtl.errors import UsageError
+from compactmtl.export.options import Options
 from compactmtl.parts import nearest
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def export(
     *,
     target: str = "onnx",
     which: "Which" = "compact",
-    opset: int | None = None,
+    options: Options | None = None,
     inputs: "Mapping[str, Array] | None" = None,
 ) -> "Sidecar":
     """Write a compact model for a runtime, checked in that runtime against the model.
@@ -61,7 +62,7 @@ def export(
         path: Where the artefact goes.
         target: One of ``TARGETS``.
         which: The compact model, or ``dense`` for its dense twin.
-        opset: Operator set version, for targets that have one; None: the exporter's own choice.
+        options: Precision, operator set and what else the target takes; None: its defaults.
         inputs: Samples to check with, by input name; None: the folder's ``inputs.npz``, or random
             ones where ``compact`` is no folder.
 
@@ -69,7 +70,7 @@ def export(
         The sidecar: interface, parity per task, versions.
 
     Raises:
-        UsageError: There is no such target.
+        UsageError: There is no such target, or it takes not one of the options.
         MissingFileError: The folder is not one that ``compress`` wrote.
         ExportError: The target cannot take the model, or computes something else; then nothing is
             written.
@@ -77,4 +78,6 @@ def export(
     exporter = find_target(target)
     from compactmtl.export.write import write
 
-    return write(exporter, compact, Path(path), which=which, opset=opset, inputs=inputs)
+    return write(
+        exporter, compact, Path(path), which=which, options=options or Options(), inputs=inputs
+    )

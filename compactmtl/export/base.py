@@ -1,31 +1,21 @@
 """What every export target does."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from torch.export import ExportedProgram
 
+from compactmtl.export.check import Check, make_check
+from compactmtl.export.interface import Interface
+from compactmtl.export.options import Dialect, Options, Precision
 from compactmtl.export.sidecar import Parent, Sidecar
 from compactmtl.export.stored import Array, Arrays, Stored
 
 Which = Literal["compact", "dense"]
-
-
-class Interface(Protocol):
-    """What an exporter needs to know of a model; ``compactmtl.compact.Manifest`` has it."""
-
-    @property
-    def input_names(self) -> list[str]:
-        """Names of the inputs, in call order."""
-
-    @property
-    def output_names(self) -> list[str]:
-        """Names of the flattened outputs, in order: the tasks."""
-
-    @property
-    def tasks(self) -> dict[str, dict[str, Any]]:
-        """Task name to what rebuilds the task; an output need not be a task."""
+Evidence = Literal["run on hardware", "built only", "never run"]
+"""What we have seen of a target: its artefacts computing, being built, or neither."""
 
 
 class Runnable(Protocol):
@@ -35,6 +25,75 @@ class Runnable(Protocol):
         """Run once; returns the outputs by name."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Availability:
+    """What a target can do on this machine.
+
+    Attributes:
+        version: Of the package that writes the artefact; None where it is not installed.
+        runs_here: Whether artefacts can be run, and so checked, on this machine.
+        why_not: Why something of the two is not so, and what to do; empty where all is well.
+    """
+
+    version: str | None
+    runs_here: bool
+    why_not: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One export.
+
+    Attributes:
+        program: The model; its dynamic dimensions become the artefact's.
+        interface: Names of inputs and outputs, in order, and the tasks.
+        path: Where the artefact goes; replaced atomically.
+        check: What the artefact is compared with.
+        stored: The samples of the check.
+        parent: The file it descends from.
+        which: The compact model, or its dense twin.
+        options: What the user asked for.
+        source: The checked ONNX file to build from, for targets that have a ``dialect``.
+    """
+
+    program: ExportedProgram
+    interface: Interface
+    path: Path
+    check: Check
+    stored: Stored
+    parent: Parent
+    which: Which
+    options: Options
+    source: Path | None = None
+
+
+def make_job(
+    program: ExportedProgram,
+    interface: Interface,
+    path: Path,
+    *,
+    stored: Stored,
+    parent: Parent,
+    which: Which,
+    options: Options | None = None,
+) -> Job:
+    """Prepare an export: run the program in torch on what the artefact will be checked on.
+
+    Raises:
+        ExportError: The stored inputs are not what the program takes.
+    """
+    return Job(
+        program=program,
+        interface=interface,
+        path=path,
+        check=make_check(program, interface, stored),
+        stored=stored,
+        parent=parent,
+        which=which,
+        options=options or Options(),
+    )
+
+
 class Exporter(ABC):
     """One target. ``export`` writes nothing unless the artefact computes what the program does."""
 
@@ -42,31 +101,26 @@ class Exporter(ABC):
     """The word after ``--target``."""
     suffix: ClassVar[str]
     """Suffix of the artefact."""
+    extra: ClassVar[str | None] = None
+    """The extra that installs what it needs; None: it belongs to the base installation."""
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
+    """Number formats it can write."""
+    takes: ClassVar[frozenset[str]] = frozenset()
+    """Which fields of ``Options`` it honours; the others are refused."""
+    dialect: ClassVar[Dialect | None] = None
+    """Of the ONNX file that it is built from; None for targets made from the program itself."""
+    evidence: ClassVar[Evidence]
 
     @abstractmethod
-    def export(
-        self,
-        program: ExportedProgram,
-        interface: Interface,
-        path: Path,
-        *,
-        stored: Stored,
-        parent: Parent,
-        which: Which,
-        opset: int | None = None,
-    ) -> Sidecar:
-        """Write the artefact and its sidecar, after having run and compared it.
+    def availability(self) -> Availability:
+        """Tell what can be done here, without importing more than it takes to know."""
 
-        Args:
-            program: The model; its dynamic dimensions become the artefact's.
-            interface: Names of inputs and outputs, in order, and the tasks.
-            path: Where the artefact goes; replaced atomically.
-            stored: Inputs to check it with.
-            parent: The file it descends from.
-            which: The compact model, or its dense twin.
-            opset: Operator set version, for targets that have one; None: the exporter's own.
+    @abstractmethod
+    def export(self, job: Job) -> Sidecar:
+        """Write the artefact and its sidecar, after having run and compared it where it can run.
 
         Raises:
+            MissingExtraError: What the target needs is not installed.
             ExportError: The target cannot take the program, or computes something else; nothing
                 was written.
         """
@@ -78,4 +132,5 @@ class Exporter(ABC):
         Raises:
             MissingFileError: There is no such file.
             CorruptFileError: The runtime cannot read it.
+            NotPossibleHereError: Its runtime cannot run on this machine.
         """

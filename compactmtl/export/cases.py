@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from compactmtl.errors import ExportError
-from compactmtl.export.base import Interface
+from compactmtl.export.interface import Interface
 from compactmtl.export.reference import Reference
 from compactmtl.export.stored import Array, Arrays, Stored
 

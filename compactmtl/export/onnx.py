@@ -17,21 +17,21 @@ from torch.export import ExportedProgram
 
 from compactmtl.environment import version
 from compactmtl.errors import CorruptFileError, ExportError, MissingFileError, UsageError
-from compactmtl.export.base import Exporter, Interface, Runnable, Which
-from compactmtl.export.cases import Case, check_stored, make_cases
+from compactmtl.export.base import Availability, Evidence, Exporter, Job, Runnable
+from compactmtl.export.check import Check
+from compactmtl.export.interface import Interface
 from compactmtl.export.onnx_names import rename_dimensions, rename_interface, shape_of, strip_traces
 from compactmtl.export.onnx_ops import TRANSLATIONS
-from compactmtl.export.parity import Parity, check_parity
-from compactmtl.export.reference import Reference
+from compactmtl.export.options import Dialect
+from compactmtl.export.parity import Parity
 from compactmtl.export.sidecar import (
     InputSpec,
     OutputSpec,
-    Parent,
     Sidecar,
     Verified,
     write_sidecar,
 )
-from compactmtl.export.stored import Array, Arrays, Stored
+from compactmtl.export.stored import Array, Arrays
 from compactmtl.files import atomic_write
 
 OPSET = 20
@@ -56,31 +56,28 @@ class OnnxExporter(Exporter):
 
     target: ClassVar[str] = "onnx"
     suffix: ClassVar[str] = ".onnx"
+    takes: ClassVar[frozenset[str]] = frozenset({"opset"})
+    evidence: ClassVar[Evidence] = "run on hardware"
 
-    def export(
-        self,
-        program: ExportedProgram,
-        interface: Interface,
-        path: Path,
-        *,
-        stored: Stored,
-        parent: Parent,
-        which: Which,
-        opset: int | None = None,
-    ) -> Sidecar:
-        """Write ``path`` and its sidecar; see ``Exporter.export``."""
-        check_stored(stored, program, interface)
-        reference = Reference(program)
-        cases = make_cases(program, interface, stored, reference)
-        model = convert(program, interface, opset=OPSET if opset is None else opset)
-        for key, value in (("compactmtl", version("compactmtl")), ("which", which)):
+    def __init__(self, operators: Dialect = "onnx") -> None:
+        self.operators: Dialect = operators
+
+    def availability(self) -> Availability:
+        """Tell which ONNX Runtime is here; see ``Exporter.availability``."""
+        return Availability(version=version("onnxruntime"), runs_here=True)
+
+    def export(self, job: Job) -> Sidecar:
+        """Write the file and its sidecar; see ``Exporter.export``."""
+        opset = OPSET if job.options.opset is None else job.options.opset
+        model = convert(job.program, job.interface, opset=opset, operators=self.operators)
+        for key, value in (("compactmtl", version("compactmtl")), ("which", job.which)):
             model.metadata_props.add(key=key, value=value or "")
-        parity = verify(model, reference, cases, interface)
+        parity = verify(model, job.check)
         content = model.SerializeToString()
-        sidecar = _describe(model, content, path, interface, stored, parent, which, cases, parity)
-        with atomic_write(path) as temporary:  # replaced only once the sidecar is written, too
+        sidecar = _describe(model, content, job, parity, self.operators)
+        with atomic_write(job.path) as temporary:  # replaced only once the sidecar is written, too
             temporary.write_bytes(content)
-            write_sidecar(path, sidecar)
+            write_sidecar(job.path, sidecar)
         return sidecar
 
     def load(self, path: Path) -> Runnable:
@@ -109,8 +106,16 @@ class Session:
         return dict(zip(self.output_names, values, strict=True))
 
 
-def convert(program: ExportedProgram, interface: Interface, *, opset: int) -> onnx.ModelProto:
+def convert(
+    program: ExportedProgram, interface: Interface, *, opset: int, operators: Dialect = "onnx"
+) -> onnx.ModelProto:
     """Translate a program into an ONNX model and check it.
+
+    Args:
+        program: The model.
+        interface: Names of its inputs and outputs.
+        opset: Operator set version, one of ``OPSETS``.
+        operators: Whose operators it may use.
 
     Raises:
         UsageError: The operator set is not one of ``OPSETS``.
@@ -136,7 +141,7 @@ def convert(program: ExportedProgram, interface: Interface, *, opset: int) -> on
                 external_data=False,
                 verbose=False,
                 opset_version=opset,
-                custom_translation_table=TRANSLATIONS,
+                custom_translation_table=TRANSLATIONS[operators],
             )
     except torch.onnx.errors.OnnxExporterError as error:
         raise ExportError(f"torch.onnx cannot translate the program: {_line(error)}") from error
@@ -160,9 +165,7 @@ def convert(program: ExportedProgram, interface: Interface, *, opset: int) -> on
     return model
 
 
-def verify(
-    model: onnx.ModelProto, reference: Reference, cases: list[Case], interface: Interface
-) -> Parity:
+def verify(model: onnx.ModelProto, check: Check) -> Parity:
     """Run a model in ONNX Runtime and compare it with torch by the rule of ``parity.py``.
 
     Raises:
@@ -180,7 +183,7 @@ def verify(
             raise ExportError(f"ONNX Runtime cannot run the model: {_line(error)}") from error
         return outputs, [selected[name] for name in pools]
 
-    return check_parity(probed, reference, cases, interface.output_names)
+    return check.parity(probed)
 
 
 def pool_indices(model: onnx.ModelProto) -> list[str]:
@@ -205,22 +208,14 @@ def _with_outputs(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
 
 
 def _describe(
-    model: onnx.ModelProto,
-    content: bytes,
-    path: Path,
-    interface: Interface,
-    stored: Stored,
-    parent: Parent,
-    which: Which,
-    cases: list[Case],
-    parity: Parity,
+    model: onnx.ModelProto, content: bytes, job: Job, parity: Parity, operators: Dialect
 ) -> Sidecar:
     def dtype(value: onnx.ValueInfoProto) -> str:
         return str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
 
     inputs = []
     for value in model.graph.input:
-        array = stored.arrays[value.name]
+        array = job.stored.arrays[value.name]
         is_unit = bool(np.min(array) >= 0 and np.max(array) <= 1)
         inputs.append(
             InputSpec(
@@ -233,12 +228,13 @@ def _describe(
         )
     packages = ("compactmtl", "torch", "onnx", "onnxscript", "onnxruntime")
     return Sidecar(
-        artefact=path.name,
+        artefact=job.path.name,
         kind=OnnxExporter.target,
-        which=which,
+        operators=operators,
+        which=job.which,
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
-        parent=parent,
+        parent=job.parent,
         opset=model.opset_import[0].version,
         inputs=inputs,
         outputs=[
@@ -246,7 +242,7 @@ def _describe(
                 name=value.name,
                 shape=shape_of(value),
                 dtype=dtype(value),
-                task=interface.tasks.get(value.name),
+                task=job.interface.tasks.get(value.name),
             )
             for value in model.graph.output
         ],
@@ -254,7 +250,7 @@ def _describe(
             status="ran",
             runtime=f"onnxruntime {version('onnxruntime')}",
             per_task=parity.per_task,
-            cases=[case.describe() for case in cases],
+            cases=[case.describe() for case in job.check.cases],
             selections=parity.selections(),
         ),
         versions={name: version(name) for name in packages},

@@ -23,6 +23,8 @@ import torch
 from onnx import TensorProto
 from onnxscript import FLOAT, INT64, opset18, script
 
+from compactmtl.export.options import Dialect
+
 if TYPE_CHECKING:  # onnxscript's types hold shapes, which no type checker reads
     Floats: TypeAlias = Any
     Numbers: TypeAlias = Any
@@ -132,10 +134,14 @@ def _unpool_by_size(values: Floats, indices: Numbers, size: Numbers) -> Floats:
     return result
 
 
-TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    torch.ops.aten.max_pool2d_with_indices.default: max_pool2d_with_indices,
-    torch.ops.aten.max_unpool2d.default: max_unpool2d,
+TRANSLATIONS: dict[Dialect, dict[Callable[..., Any], Callable[..., Any]]] = {
+    "onnx": {
+        torch.ops.aten.max_pool2d_with_indices.default: max_pool2d_with_indices,
+        torch.ops.aten.max_unpool2d.default: max_unpool2d,
+    },
+    "tensorrt": {},
 }
+"""Per dialect, what replaces the exporter's own translation of an op."""
 
 
 def _pair(values: Sequence[int]) -> list[int]:

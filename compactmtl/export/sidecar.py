@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from compactmtl.errors import CorruptFileError
+from compactmtl.export.options import Dialect, Precision
 from compactmtl.files import read_json, write_json
 from compactmtl.lineage import sidecar_path
 
@@ -54,9 +55,9 @@ class TaskParity(_Strict):
 
 
 class Verified(_Strict):
-    """What was checked: ``ran`` in its runtime here, or ``prepared`` and never run."""
+    """What was checked: ``ran`` in its runtime here, or built and not run, or not even built."""
 
-    status: Literal["ran", "prepared"]
+    status: Literal["ran", "built only", "prepared"]
     runtime: str
     per_task: dict[str, TaskParity]
     cases: list[dict[str, Any]]
@@ -71,9 +72,15 @@ class Sidecar(_Strict):
     format_version: Literal[1] = 1
     artefact: str
     kind: str
+    """The target it was written for."""
+    operators: Dialect | None = None
+    """Whose operators an ONNX file holds."""
+    precision: Precision = "fp32"
     which: Literal["compact", "dense"]
     sha256: str
     size_bytes: int
+    parts: dict[str, str] = {}
+    """Further files that belong to the artefact, each with its SHA-256."""
     parent: Parent
     opset: int | None
     inputs: list[InputSpec]

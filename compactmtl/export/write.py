@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from torch.export import ExportedProgram
 
 from compactmtl.compact import CompactModel, Manifest, load, load_folder
 from compactmtl.errors import MissingFileError
-from compactmtl.export.base import Exporter, Which
-from compactmtl.export.cases import check_stored, random_inputs, stored_cases
+from compactmtl.export.base import Exporter, Job, Which, make_job
+from compactmtl.export.cases import random_inputs, stored_cases
+from compactmtl.export.onnx import OnnxExporter
+from compactmtl.export.options import Dialect, Options
 from compactmtl.export.reference import Reference
 from compactmtl.export.sidecar import Parent, Sidecar
 from compactmtl.export.stored import INPUTS, Array, Stored, read_inputs
@@ -21,6 +24,8 @@ from compactmtl.lineage import MODEL
 
 DENSE = "dense.pt2"
 REFERENCE = "reference.npz"
+ONNX_SUFFIXES: dict[Dialect, str] = {"onnx": ".onnx", "tensorrt": ".trt.onnx"}
+"""Suffix of an ONNX file by whose operators it holds; both can lie beside each other."""
 
 
 def write(
@@ -29,10 +34,11 @@ def write(
     path: Path,
     *,
     which: Which,
-    opset: int | None,
+    options: Options,
     inputs: Mapping[str, Array] | None,
 ) -> Sidecar:
     """Export; see ``compactmtl.export.export``."""
+    options.check_taken(exporter.target, exporter.takes)
     parent = Parent(file=MODEL, sha256=None)
     stored = None if inputs is None else Stored(arrays=inputs, source="given by the caller")
     if isinstance(source, CompactModel):
@@ -46,18 +52,33 @@ def write(
     program = compact.exported_program(which)
     stored = stored or random_inputs(program, compact.manifest)
 
-    def run() -> Sidecar:
-        return exporter.export(
-            program, compact.manifest, path, stored=stored, parent=parent, which=which, opset=opset
-        )
-
+    job = make_job(
+        program,
+        compact.manifest,
+        path,
+        stored=stored,
+        parent=parent,
+        which=which,
+        options=options,
+    )
     if which == "dense":
-        return run()
-    check_stored(stored, program, compact.manifest)
+        return _export(exporter, job)
     content = reference_bytes(program, compact.manifest, stored)
     with atomic_write(path.with_name(REFERENCE)) as temporary:  # replaced with the artefact or not
         temporary.write_bytes(content)
-        return run()
+        return _export(exporter, job)
+
+
+def _export(exporter: Exporter, job: Job) -> Sidecar:
+    """Export, by way of a checked ONNX file where the target is built from one."""
+    if exporter.dialect is None:
+        return exporter.export(job)
+    source = job.path.with_name(
+        job.path.name.removesuffix(exporter.suffix) + ONNX_SUFFIXES[exporter.dialect]
+    )
+    written = OnnxExporter(exporter.dialect).export(replace(job, path=source))
+    parent = Parent(file=source.name, sha256=written.sha256)
+    return exporter.export(replace(job, source=source, parent=parent))
 
 
 def reference_bytes(program: ExportedProgram, manifest: Manifest, stored: Stored) -> bytes:

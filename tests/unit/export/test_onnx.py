@@ -10,10 +10,11 @@ from torch import nn
 
 from compactmtl.errors import CorruptFileError, ExportError, MissingFileError, UsageError
 from compactmtl.export import onnx as target
-from compactmtl.export.cases import make_cases
+from compactmtl.export.base import make_job
+from compactmtl.export.check import make_check
 from compactmtl.export.onnx import OnnxExporter, convert, verify
-from compactmtl.export.reference import Reference
 from compactmtl.export.sidecar import Parent, read_sidecar
+from compactmtl.export.stored import Stored
 from compactmtl.files import sha256
 
 PARENT = Parent(file="model.pt2", sha256="0" * 64)
@@ -23,7 +24,9 @@ PARENT = Parent(file="model.pt2", sha256="0" * 64)
 def folder(tmp_path_factory, program, interface, stored):
     folder = tmp_path_factory.mktemp("export")
     OnnxExporter().export(
-        program, interface, folder / "model.onnx", stored=stored, parent=PARENT, which="compact"
+        make_job(
+            program, interface, folder / "model.onnx", stored=stored, parent=PARENT, which="compact"
+        )
     )
     return folder
 
@@ -122,7 +125,7 @@ def test_one_wrong_weight_is_found_and_nothing_is_written(
     monkeypatch.setattr(target, "convert", wrong)
     with pytest.raises(ExportError, match=r"near-tie|differs from torch: relative") as error:
         OnnxExporter().export(
-            program, interface, path, stored=stored, parent=PARENT, which="compact"
+            make_job(program, interface, path, stored=stored, parent=PARENT, which="compact")
         )
     if weight == "heads.depth.weight":
         assert f"`{task}`" in error.value.message
@@ -135,9 +138,9 @@ def test_a_wrong_pool_index_is_found(model, program, interface, stored):
     wrong.CopyFrom(model)
     node = next(node for node in wrong.graph.node if node.op_type == "Not")
     node.op_type = "Identity"  # maxima of upper rows are looked for in the lower one
-    reference = Reference(program)
+    check = make_check(program, interface, stored)
     with pytest.raises(ExportError, match=r"picked index|indices|near-tie|cannot be compared"):
-        verify(wrong, reference, make_cases(program, interface, stored, reference), interface)
+        verify(wrong, check)
 
 
 class Awkward(nn.Module):
@@ -160,9 +163,11 @@ def test_awkward_outputs_keep_their_names(tmp_path, capture_program, make_interf
     image = torch.rand(2, 3, 16, 24)
     program = capture_program(Awkward(), image)
     interface = make_interface(["image"], names)
-    stored = target.Stored({"image": torch.rand(8, 3, 16, 24).numpy()}, "random")
+    stored = Stored({"image": torch.rand(8, 3, 16, 24).numpy()}, "random")
     sidecar = OnnxExporter().export(
-        program, interface, tmp_path / "a.onnx", stored=stored, parent=PARENT, which="dense"
+        make_job(
+            program, interface, tmp_path / "a.onnx", stored=stored, parent=PARENT, which="dense"
+        )
     )
     shapes = {output.name: output.shape for output in sidecar.outputs}
     assert list(shapes) == names

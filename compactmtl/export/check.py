@@ -1,0 +1,57 @@
+"""What an artefact is compared with: the program in torch, on the inputs of the check."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch.export import ExportedProgram
+
+from compactmtl.export.cases import Case, check_stored, make_cases
+from compactmtl.export.interface import Interface
+from compactmtl.export.parity import Parity, Probed, check_parity
+from compactmtl.export.reference import Reference
+from compactmtl.export.stored import Stored
+
+
+@dataclass(frozen=True)
+class Check:
+    """A program and the inputs to compare artefacts with it on.
+
+    Attributes:
+        reference: The program in torch, in fp32 and fp64.
+        cases: The calls: stored inputs, another batch size, another image size.
+        output_names: Names of the flattened outputs, in order.
+    """
+
+    reference: Reference
+    cases: Sequence[Case]
+    output_names: Sequence[str]
+
+    def parity(self, probed: Probed, cases: Sequence[Case] | None = None) -> Parity:
+        """Compare an artefact with the program by the rule of ``parity.py``.
+
+        Args:
+            probed: Runs the artefact and tells its selections.
+            cases: Calls in place of all of ``self.cases``, for what is fixed to a size.
+
+        Raises:
+            ExportError: The rule does not hold.
+            NonFiniteError: An output holds NaN or Inf.
+        """
+        return check_parity(
+            probed, self.reference, self.cases if cases is None else cases, self.output_names
+        )
+
+
+def make_check(program: ExportedProgram, interface: Interface, stored: Stored) -> Check:
+    """Prepare to compare artefacts with a program.
+
+    Raises:
+        ExportError: The stored inputs are not what the program takes.
+    """
+    check_stored(stored, program, interface)
+    reference = Reference(program)
+    return Check(
+        reference=reference,
+        cases=make_cases(program, interface, stored, reference),
+        output_names=interface.output_names,
+    )
