@@ -90,6 +90,10 @@ class TaskMetric(Metric):
             )
         return self.result()
 
+    def per_class(self) -> dict[str, float]:
+        """Return a figure per class, by the class's name; empty for tasks without classes."""
+        return {}
+
     @abstractmethod
     def count(self, raw: Tensor, target: Tensor, valid: Tensor) -> None:
         """Add one checked batch to the states."""

@@ -125,8 +125,17 @@ class SegmentationMetric(TaskMetric):
 
     def result(self) -> dict[str, Tensor]:
         """Return miou and pixel_accuracy, both 0 to 1."""
+        iou = self._iou()
+        accuracy = self.confusion.diagonal().double().sum() / self.num_pixels
+        return {"miou": iou[~iou.isnan()].mean(), "pixel_accuracy": accuracy}
+
+    def per_class(self) -> dict[str, float]:
+        """Return the IoU of each class that is present, 0 to 1."""
+        names = self.task.classes or tuple(map(str, range(self.task.num_channels)))
+        iou = zip(names, self._iou().tolist(), strict=True)
+        return {name: value for name, value in iou if value == value}
+
+    def _iou(self) -> Tensor:
+        """Return the IoU per class; NaN for a class that is nowhere."""
         hits = self.confusion.diagonal().double()
-        union = (self.confusion.sum(0) + self.confusion.sum(1)).double() - hits
-        present = union > 0
-        miou = (hits[present] / union[present]).mean()
-        return {"miou": miou, "pixel_accuracy": hits.sum() / self.num_pixels}
+        return hits / ((self.confusion.sum(0) + self.confusion.sum(1)).double() - hits)

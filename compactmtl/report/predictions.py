@@ -12,6 +12,7 @@ from compactmtl.compact import CompactModel, load
 from compactmtl.data.batch import loader
 from compactmtl.data.dataset import MultiTaskDataset
 from compactmtl.errors import DataError, MissingFileError
+from compactmtl.evaluation.tasks import load_tasks, load_validation_data, names_own_data
 from compactmtl.lineage import MODEL
 from compactmtl.multitask.evaluate import evaluate
 from compactmtl.multitask.task import Task
@@ -19,7 +20,6 @@ from compactmtl.recipe import Recipe, parse
 from compactmtl.report.collect import Record
 from compactmtl.report.pictures import Picture, to_picture
 from compactmtl.report.samples import Metrics, Predictions, Sample, TaskFacts
-from compactmtl.report.tasks import load_tasks, load_validation_data, names_own_data
 
 DENSE = "dense.pt2"
 NUM_SAMPLES = 4
