@@ -1,26 +1,19 @@
 """The verb `export`."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import typer
+from typing import Any, Literal
 
 from compactmtl.cli.console import console
+from compactmtl.cli.export_options import Dense, Opset, Target
 from compactmtl.cli.options import DEFAULT_FOLDER, CompactFolder, Debug, Json, Quiet
 
 
 def export(
     folder: CompactFolder = DEFAULT_FOLDER,
     *,
-    target: Annotated[
-        str, typer.Option("--target", metavar="NAME", help="Runtime to write for: onnx.")
-    ] = "onnx",
-    dense: Annotated[
-        bool, typer.Option("--dense/--no-dense", help="Write the dense twin, too.")
-    ] = True,
-    opset: Annotated[
-        int | None, typer.Option("--opset", metavar="N", help="ONNX operator set [default: 20].")
-    ] = None,
+    target: Target = "onnx",
+    dense: Dense = True,
+    opset: Opset = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
