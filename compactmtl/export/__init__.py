@@ -24,7 +24,13 @@ def _onnx() -> "Exporter":
     return OnnxExporter()
 
 
-TARGETS: dict[str, Callable[[], "Exporter"]] = {"onnx": _onnx}
+def _tensorrt_rtx() -> "Exporter":
+    from compactmtl.export.tensorrt_rtx import TensorRtRtxExporter
+
+    return TensorRtRtxExporter()
+
+
+TARGETS: dict[str, Callable[[], "Exporter"]] = {"onnx": _onnx, "tensorrt-rtx": _tensorrt_rtx}
 """Target name to a function that imports and makes its exporter."""
 
 

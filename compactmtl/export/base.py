@@ -3,15 +3,17 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
-from torch.export import ExportedProgram
-
-from compactmtl.export.check import Check, make_check
 from compactmtl.export.interface import Interface
 from compactmtl.export.options import Dialect, Options, Precision
 from compactmtl.export.sidecar import Parent, Sidecar
-from compactmtl.export.stored import Array, Arrays, Stored
+
+if TYPE_CHECKING:  # saying what the targets are must not wait for torch
+    from torch.export import ExportedProgram
+
+    from compactmtl.export.check import Check
+    from compactmtl.export.stored import Array, Arrays, Stored
 
 Which = Literal["compact", "dense"]
 Evidence = Literal["run on hardware", "built only", "never run"]
@@ -21,7 +23,7 @@ Evidence = Literal["run on hardware", "built only", "never run"]
 class Runnable(Protocol):
     """A loaded artefact."""
 
-    def __call__(self, inputs: Arrays) -> dict[str, Array]:
+    def __call__(self, inputs: "Arrays") -> "dict[str, Array]":
         """Run once; returns the outputs by name."""
 
 
@@ -56,11 +58,11 @@ class Job:
         source: The checked ONNX file to build from, for targets that have a ``dialect``.
     """
 
-    program: ExportedProgram
+    program: "ExportedProgram"
     interface: Interface
     path: Path
-    check: Check
-    stored: Stored
+    check: "Check"
+    stored: "Stored"
     parent: Parent
     which: Which
     options: Options
@@ -68,11 +70,11 @@ class Job:
 
 
 def make_job(
-    program: ExportedProgram,
+    program: "ExportedProgram",
     interface: Interface,
     path: Path,
     *,
-    stored: Stored,
+    stored: "Stored",
     parent: Parent,
     which: Which,
     options: Options | None = None,
@@ -82,6 +84,8 @@ def make_job(
     Raises:
         ExportError: The stored inputs are not what the program takes.
     """
+    from compactmtl.export.check import make_check
+
     return Job(
         program=program,
         interface=interface,
@@ -110,6 +114,11 @@ class Exporter(ABC):
     dialect: ClassVar[Dialect | None] = None
     """Of the ONNX file that it is built from; None for targets made from the program itself."""
     evidence: ClassVar[Evidence]
+
+    def file_name(self, which: Which, precision: Precision) -> str:
+        """Return what an artefact is called: ``model.onnx``, ``dense.fp16.onnx``."""
+        stem = "model" if which == "compact" else "dense"
+        return f"{stem}{'' if precision == 'fp32' else f'.{precision}'}{self.suffix}"
 
     @abstractmethod
     def availability(self) -> Availability:

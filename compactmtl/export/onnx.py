@@ -22,7 +22,7 @@ from compactmtl.export.check import Check
 from compactmtl.export.interface import Interface
 from compactmtl.export.onnx_names import rename_dimensions, rename_interface, shape_of, strip_traces
 from compactmtl.export.onnx_ops import TRANSLATIONS
-from compactmtl.export.options import Dialect
+from compactmtl.export.options import ONNX_OPTIONS, Dialect
 from compactmtl.export.parity import Parity
 from compactmtl.export.sidecar import (
     InputSpec,
@@ -56,7 +56,7 @@ class OnnxExporter(Exporter):
 
     target: ClassVar[str] = "onnx"
     suffix: ClassVar[str] = ".onnx"
-    takes: ClassVar[frozenset[str]] = frozenset({"opset"})
+    takes: ClassVar[frozenset[str]] = ONNX_OPTIONS
     evidence: ClassVar[Evidence] = "run on hardware"
 
     def __init__(self, operators: Dialect = "onnx") -> None:

@@ -85,6 +85,8 @@ class Sidecar(_Strict):
     opset: int | None
     inputs: list[InputSpec]
     outputs: list[OutputSpec]
+    build: dict[str, Any] | None = None
+    """How an engine was built: builder, compute capabilities, profile, flags, seconds."""
     verified: Verified
     versions: dict[str, str | None]
 

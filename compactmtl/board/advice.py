@@ -1,0 +1,49 @@
+"""What to do about what TensorRT's parser refuses; its own words may be just ``false``.
+
+Each entry was seen in TensorRT-RTX 1.7.1 on a network of one operator, except where it says so.
+"""
+
+_INDICES = (
+    "TensorRT has neither pool indices nor unpooling: compactmtl writes 2x2 pools and unpools by "
+    "comparisons where both belong together; otherwise upsample by `interpolate`"
+)
+BY_OPERATOR: dict[tuple[str, str], str] = {
+    ("MaxPool", "UNSUPPORTED_NODE"): _INDICES,
+    ("MaxUnpool", "UNSUPPORTED_NODE"): _INDICES,
+    ("ScatterElements", "UNSUPPORTED_NODE_ATTR"): (
+        "adding into an index is not there: write scatter_add as a product with a one-hot matrix"
+    ),
+    ("ScatterND", "UNSUPPORTED_NODE_ATTR"): (
+        "adding into an index is not there: write index_add as a product with a one-hot matrix"
+    ),
+    ("Resize", "UNSUPPORTED_NODE_ATTR"): (
+        "resize with antialias=False, or average-pool first where it shrinks by a whole factor"
+    ),
+    ("NonZero", "UNSUPPORTED_NODE"): (
+        "how many are found is known only at run time: keep a mask in place of the indices"
+    ),
+    ("DFT", "INVALID_NODE"): (
+        "there is no Fourier transform: write one of a fixed size as a product with its matrix"
+    ),
+    ("Det", "UNSUPPORTED_NODE"): "there are no determinants: leave them to the application",
+    ("QuantizeLinear", "INVALID_NODE"): (
+        "zero points must be 0: quantise symmetrically, to int8, activations too"
+    ),
+    ("DequantizeLinear", "INVALID_NODE"): "leave biases in fp32: 32-bit integers are not taken",
+    ("QLinearConv", "INVALID_NODE"): "quantise in QDQ form, not as QLinear operators",
+}
+"""Operator and error code to what the user can do."""
+BY_CODE: dict[str, str] = {
+    "UNSUPPORTED_NODE": "write it with other operators, or leave it to the application",
+    "UNSUPPORTED_NODE_ATTR": "the operator is there, but not with this setting",
+    "UNSUPPORTED_NODE_DATATYPE": "cast its inputs to fp32 first",
+    "UNSUPPORTED_NODE_DYNAMIC": "fix the size: `compress --static`",
+    "INVALID_NODE": "no plugin has this operator; plugins are not loaded",
+    "MODEL_DESERIALIZE_FAILED": "export the file again",
+}
+"""Error code to what the user can do about any other operator."""
+
+
+def advise(operator: str, code: str) -> str:
+    """Return what to do about an operator that is refused with an error code; may be empty."""
+    return BY_OPERATOR.get((operator, code)) or BY_CODE.get(code, "")

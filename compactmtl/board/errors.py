@@ -1,0 +1,82 @@
+"""What goes wrong on a board: one line each, with the exit codes of ``compactmtl``.
+
+::
+
+    BoardError               exit 1
+    ├── AskedError                2   the call itself is wrong
+    ├── NotHereError              2   this machine cannot do it
+    ├── UnsafeError               3   the file reaches outside its folder
+    ├── MissingPackageError       4   the runtime is not installed
+    ├── AbsentError              10   a file is not there, or not readable
+    ├── DamagedError             11   a file is truncated, damaged, of another format or version
+    ├── UnwritableError          14   a file cannot be written
+    └── BuildError               20   the runtime refuses the network
+
+The rest of compactmtl has a tree of its own; see ``compactmtl.export.engine`` for how they meet.
+"""
+
+from typing import ClassVar
+
+
+class BoardError(Exception):
+    """Root of the tree.
+
+    Args:
+        message: What went wrong, where, what was got and what was expected. One line.
+        hint: What the user can do about it. One line, or empty.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class AskedError(BoardError):
+    """The call itself is wrong."""
+
+    exit_code = 2
+
+
+class NotHereError(BoardError):
+    """This machine cannot do it."""
+
+    exit_code = 2
+
+
+class UnsafeError(BoardError):
+    """The file reaches outside its folder."""
+
+    exit_code = 3
+
+
+class MissingPackageError(BoardError):
+    """The runtime is not installed, or not one that can be used."""
+
+    exit_code = 4
+
+
+class AbsentError(BoardError):
+    """A file is not there, or is not readable."""
+
+    exit_code = 10
+
+
+class DamagedError(BoardError):
+    """A file is truncated, damaged, or of another format or version."""
+
+    exit_code = 11
+
+
+class UnwritableError(BoardError):
+    """A file could not be written; what stood there before is unchanged."""
+
+    exit_code = 14
+
+
+class BuildError(BoardError):
+    """The runtime refuses the network."""
+
+    exit_code = 20

@@ -1,0 +1,82 @@
+"""From an ONNX file to a network of TensorRT, or to the full list of what it refuses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compactmtl.board.advice import advise
+from compactmtl.board.bindings import Bindings
+from compactmtl.board.errors import BuildError
+from compactmtl.board.logger import process_logger
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A node that the parser refuses.
+
+    Attributes:
+        node: Its name in the file.
+        operator: Its operator.
+        code: TensorRT's error code.
+        reason: TensorRT's own words.
+        advice: Ours.
+    """
+
+    node: str
+    operator: str
+    code: str
+    reason: str
+    advice: str
+
+
+class RefusedNodesError(BuildError):
+    """The parser refuses nodes.
+
+    Attributes:
+        refusals: All of them.
+    """
+
+    def __init__(self, message: str, *, hint: str, refusals: tuple[Refusal, ...]) -> None:
+        super().__init__(message, hint=hint)
+        self.refusals = refusals
+
+
+def parse(bindings: Bindings, network: Any, path: Path) -> None:
+    """Fill a network from an ONNX file; external weights are found beside it.
+
+    Raises:
+        RefusedNodesError: The parser refuses the file; every node is listed.
+    """
+    parser = bindings.module.OnnxParser(network, process_logger(bindings))
+    if parser.parse_from_file(str(path)):
+        return
+    refusals = tuple(_refusal(parser.get_error(i)) for i in range(parser.num_errors))
+    num = f"{len(refusals)} node{'s' * (len(refusals) != 1)}"
+    raise RefusedNodesError(
+        f"{bindings.name} refuses {num} of `{path.name}`: {_listed(refusals)}",
+        hint="; ".join(dict.fromkeys(each.advice for each in refusals if each.advice)),
+        refusals=refusals,
+    )
+
+
+def _listed(refusals: Sequence[Refusal]) -> str:
+    """Name every node, those that are refused for the same reason together."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for each in refusals:
+        groups.setdefault((each.operator, each.code, each.reason), []).append(f"`{each.node}`")
+    return "; ".join(
+        f"{operator or 'file'} {', '.join(nodes)} ({code}: {reason})"
+        for (operator, code, reason), nodes in groups.items()
+    )
+
+
+def _refusal(error: Any) -> Refusal:
+    operator, code = error.node_operator() or "", error.code().name
+    return Refusal(
+        node=error.node_name() or f"number {error.node()}",
+        operator=operator,
+        code=code,
+        reason=" ".join(error.desc().split())[:200],
+        advice=advise(operator, code),
+    )

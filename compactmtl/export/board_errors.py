@@ -1,0 +1,43 @@
+"""Where the board's errors become the library's: ``compactmtl.board`` uses nothing of the rest."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from compactmtl.board import errors as board
+from compactmtl.errors import (
+    CompactMTLError,
+    CorruptFileError,
+    ExportError,
+    MissingExtraError,
+    MissingFileError,
+    NotPossibleHereError,
+    UnsafeFileError,
+    UsageError,
+    WriteError,
+)
+
+TWINS: dict[type[board.BoardError], type[CompactMTLError]] = {
+    board.AskedError: UsageError,
+    board.NotHereError: NotPossibleHereError,
+    board.UnsafeError: UnsafeFileError,
+    board.MissingPackageError: MissingExtraError,
+    board.AbsentError: MissingFileError,
+    board.DamagedError: CorruptFileError,
+    board.UnwritableError: WriteError,
+    board.BuildError: ExportError,
+}
+"""A board's error and the library's with the same exit code."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise what the board package raises in the block as the library's own errors.
+
+    Raises:
+        CompactMTLError: With the same message, hint and exit code.
+    """
+    try:
+        yield
+    except board.BoardError as error:
+        twin = next(mine for theirs, mine in TWINS.items() if isinstance(error, theirs))
+        raise twin(error.message, hint=error.hint) from error

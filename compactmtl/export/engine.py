@@ -1,0 +1,73 @@
+"""What the two targets of TensorRT have in common: ``compactmtl.board`` builds for both."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import ClassVar, NoReturn
+
+from compactmtl.board.artefact import write_engine
+from compactmtl.board.bindings import HINTS, NAMES, installed_version, load_bindings
+from compactmtl.board.driver import num_gpus
+from compactmtl.board.header import check_header
+from compactmtl.board.recipe import BuildRecipe
+from compactmtl.errors import NotPossibleHereError
+from compactmtl.export.base import Availability, Evidence, Exporter, Job
+from compactmtl.export.board_errors import translated
+from compactmtl.export.options import Dialect, Options
+from compactmtl.export.sidecar import Sidecar
+
+
+class EngineExporter(Exporter):
+    """Build an engine from the checked ONNX file.
+
+    Supports:
+        What TensorRT's own parser takes, in the precision that the ONNX file holds.
+    Refuses:
+        What the parser refuses, every node by name and with what to do about it.
+    Fidelity:
+        That of the ONNX file, which was run; engines themselves are built and not run.
+    """
+
+    flavour: ClassVar[str]
+    """Which TensorRT; see ``compactmtl.board.bindings``."""
+    dialect: ClassVar[Dialect | None] = "tensorrt"
+    evidence: ClassVar[Evidence]
+
+    def availability(self) -> Availability:
+        """Tell which TensorRT is here; see ``Exporter.availability``."""
+        version = installed_version(self.flavour)
+        if version is None:
+            return Availability(version=None, runs_here=False, why_not=HINTS[self.flavour])
+        return Availability(version=version, runs_here=False, why_not=_why_not_run())
+
+    def export(self, job: Job) -> Sidecar:
+        """Build the engine and write it with its sidecar; see ``Exporter.export``."""
+        assert job.source is not None, "targets with a dialect are given their ONNX file"
+        with translated():
+            document = write_engine(
+                load_bindings(self.flavour), job.source, job.path, recipe_of(job.options)
+            )
+        return Sidecar.model_validate(document)
+
+    def load(self, path: Path) -> NoReturn:
+        """Say why an engine cannot be run here; see ``Exporter.load``."""
+        with translated():
+            check_header(path, self.flavour, installed_version(self.flavour))
+        raise NotPossibleHereError(
+            f"`{path}` is an engine for {NAMES[self.flavour]}, which cannot run it here: "
+            f"{_why_not_run()}",
+            hint="its ONNX file, which was run and compared, runs in ONNX Runtime",
+        )
+
+
+def recipe_of(options: Options) -> BuildRecipe:
+    """Return the part of the options that the builder is given."""
+    shared = {each.name for each in fields(Options)}
+    return BuildRecipe(
+        **{e.name: getattr(options, e.name) for e in fields(BuildRecipe) if e.name in shared}
+    )
+
+
+def _why_not_run() -> str:
+    if not num_gpus():
+        return "no NVIDIA GPU answers"
+    return "compactmtl builds engines and does not run them yet; trtexec does"
