@@ -10,7 +10,9 @@
     ├── AbsentError              10   a file is not there, or not readable
     ├── DamagedError             11   a file is truncated, damaged, of another format or version
     ├── UnwritableError          14   a file cannot be written
-    └── BuildError               20   the runtime refuses the network
+    ├── DiffersError             19   an artefact computes something else than it should
+    ├── BuildError               20   the runtime refuses the network
+    └── RunError                 21   an artefact cannot be run
 
 The rest of compactmtl has a tree of its own; see ``compactmtl.export.engine`` for how they meet.
 """
@@ -80,3 +82,15 @@ class BuildError(BoardError):
     """The runtime refuses the network."""
 
     exit_code = 20
+
+
+class DiffersError(BoardError):
+    """An artefact computes something else than it should."""
+
+    exit_code = 19
+
+
+class RunError(BoardError):
+    """An artefact cannot be run."""
+
+    exit_code = 21

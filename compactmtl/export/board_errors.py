@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from compactmtl.board import errors as board
 from compactmtl.errors import (
+    BenchError,
     CompactMTLError,
     CorruptFileError,
     ExportError,
@@ -13,6 +14,7 @@ from compactmtl.errors import (
     NotPossibleHereError,
     UnsafeFileError,
     UsageError,
+    VerificationError,
     WriteError,
 )
 
@@ -24,7 +26,9 @@ TWINS: dict[type[board.BoardError], type[CompactMTLError]] = {
     board.AbsentError: MissingFileError,
     board.DamagedError: CorruptFileError,
     board.UnwritableError: WriteError,
+    board.DiffersError: VerificationError,
     board.BuildError: ExportError,
+    board.RunError: BenchError,
 }
 """A board's error and the library's with the same exit code."""
 

@@ -1,0 +1,84 @@
+"""The few calls of the CUDA runtime that running an engine takes, through ctypes.
+
+PyCUDA and cuda-python are not on a Jetson; ``libcudart`` is wherever TensorRT is.
+"""
+
+import ctypes
+import ctypes.util
+from typing import Any
+
+import numpy.typing as npt
+
+from compactmtl.board.errors import NotHereError, RunError
+
+LIBRARIES = ("libcudart.so", "libcudart.so.13", "libcudart.so.12")
+TO_DEVICE, TO_HOST = 1, 2
+"""``cudaMemcpyKind``."""
+
+Array = npt.NDArray[Any]
+
+
+class Cuda:
+    """A CUDA runtime with one stream; all copies and waits go through it."""
+
+    def __init__(self) -> None:
+        self._library = _load()
+        stream = ctypes.c_void_p()
+        self._check("cudaStreamCreate", ctypes.byref(stream))
+        self.stream = stream.value or 0
+
+    def allocate(self, size_bytes: int) -> int:
+        """Return the address of new device memory.
+
+        Raises:
+            RunError: There is not enough.
+        """
+        address = ctypes.c_void_p()
+        self._check("cudaMalloc", ctypes.byref(address), ctypes.c_size_t(max(size_bytes, 1)))
+        return address.value or 0
+
+    def free(self, address: int) -> None:
+        """Give device memory back."""
+        self._check("cudaFree", ctypes.c_void_p(address))
+
+    def to_device(self, address: int, array: Array) -> None:
+        """Copy a contiguous array into device memory."""
+        self._copy(address, array.ctypes.data, array.nbytes, TO_DEVICE)
+
+    def to_host(self, array: Array, address: int) -> None:
+        """Copy device memory into a contiguous array; ``wait`` before the array is read."""
+        self._copy(array.ctypes.data, address, array.nbytes, TO_HOST)
+
+    def wait(self) -> None:
+        """Wait until all that was asked for is done."""
+        self._check("cudaStreamSynchronize", ctypes.c_void_p(self.stream))
+
+    def _copy(self, target: int, source: int, size_bytes: int, kind: int) -> None:
+        self._check(
+            "cudaMemcpyAsync",
+            ctypes.c_void_p(target),
+            ctypes.c_void_p(source),
+            ctypes.c_size_t(size_bytes),
+            ctypes.c_int(kind),
+            ctypes.c_void_p(self.stream),
+        )
+
+    def _check(self, function: str, *arguments: object) -> None:
+        code = getattr(self._library, function)(*arguments)
+        if code:
+            self._library.cudaGetErrorString.restype = ctypes.c_char_p
+            text = self._library.cudaGetErrorString(ctypes.c_int(code))
+            raise RunError(f"{function} failed: {text.decode() if text else ''} (code {code})")
+
+
+def _load() -> ctypes.CDLL:
+    for name in (*LIBRARIES, ctypes.util.find_library("cudart") or ""):
+        if name:
+            try:
+                return ctypes.CDLL(name)
+            except OSError:
+                continue
+    raise NotHereError(
+        f"no CUDA runtime: none of {', '.join(LIBRARIES)} loads",
+        hint="engines run on a machine with an NVIDIA GPU and CUDA",
+    )

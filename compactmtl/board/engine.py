@@ -1,0 +1,101 @@
+"""Run a TensorRT or TensorRT-RTX engine, with copies in and out, on the first GPU.
+
+Never run on hardware: no machine with a GPU was at hand. Tests cover the control flow with a fake.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compactmtl.board.bindings import load_bindings
+from compactmtl.board.cudart import Cuda
+from compactmtl.board.driver import num_gpus
+from compactmtl.board.errors import AskedError, DamagedError, NotHereError, RunError
+from compactmtl.board.files import read_bytes
+from compactmtl.board.header import check_header, parse_header
+from compactmtl.board.logger import process_logger
+
+Array = npt.NDArray[Any]
+
+
+class EngineSession:
+    """An engine and one execution context.
+
+    Raises:
+        AbsentError: There is no such file.
+        DamagedError: It is no engine, or one of another version.
+        MissingPackageError: The TensorRT that built it is not installed.
+        NotHereError: There is no GPU.
+    """
+
+    def __init__(self, path: Path) -> None:
+        plan = read_bytes(path)
+        flavour = parse_header(plan, str(path)).flavour
+        if not num_gpus():
+            raise NotHereError(
+                f"`{path.name}` is an engine, and no NVIDIA GPU answers here",
+                hint="run this on the machine with the GPU",
+            )
+        bindings = load_bindings(flavour)
+        self._trt = bindings.module
+        check_header(path, flavour, self._trt.__version__)
+        runtime = self._trt.Runtime(process_logger(bindings))
+        self._engine = runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise DamagedError(
+                f"{bindings.name} refuses `{path.name}`: it was built for another GPU, or is "
+                "damaged",
+                hint="build it again on this machine",
+            )
+        self._context = self._engine.create_execution_context()
+        self._cuda = Cuda()
+        self.runtime = bindings.name
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        is_input = self._trt.TensorIOMode.INPUT
+        self._inputs = [n for n in names if self._engine.get_tensor_mode(n) == is_input]
+        self._outputs = [n for n in names if n not in self._inputs]
+
+    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once, copies included.
+
+        Raises:
+            AskedError: An input is missing, or outside the engine's profile.
+            RunError: The GPU reports an error.
+        """
+        addresses: list[int] = []
+        try:
+            for name in self._inputs:
+                if name not in inputs:
+                    raise AskedError(f"input `{name}` is missing; got {', '.join(inputs)}")
+                array = np.ascontiguousarray(inputs[name], dtype=self._dtype(name))
+                if not self._context.set_input_shape(name, array.shape):
+                    raise AskedError(
+                        f"input `{name}` of {list(array.shape)} is outside the engine's profile",
+                        hint="build it again with --batch and --size that cover it",
+                    )
+                addresses.append(self._cuda.allocate(array.nbytes))
+                self._cuda.to_device(addresses[-1], array)
+                self._context.set_tensor_address(name, addresses[-1])
+            outputs: dict[str, Array] = {}
+            sources: dict[str, int] = {}
+            for name in self._outputs:
+                shape = tuple(self._context.get_tensor_shape(name))
+                outputs[name] = np.empty(shape, dtype=self._dtype(name))
+                addresses.append(self._cuda.allocate(outputs[name].nbytes))
+                sources[name] = addresses[-1]
+                self._context.set_tensor_address(name, addresses[-1])
+            if not self._context.execute_async_v3(self._cuda.stream):
+                raise RunError(f"{self.runtime} could not start the engine")
+            for name, source in sources.items():
+                self._cuda.to_host(outputs[name], source)
+            self._cuda.wait()
+            return outputs
+        finally:
+            for address in addresses:
+                self._cuda.free(address)
+
+    def _dtype(self, name: str) -> Any:
+        return self._trt.nptype(self._engine.get_tensor_dtype(name))
