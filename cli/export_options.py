@@ -1,14 +1,94 @@
 """The options of `export`, as annotated types, and what the library is asked for by them."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from compactmtl.export.options import Options
+
 Target = Annotated[
-    str,
-    typer.Option("--target", metavar="NAME", help="Runtime to write for; onnx."),
+    str, typer.Option("--target", metavar="NAME", help="Runtime to write for; --list shows all.")
+]
+List = Annotated[
+    bool, typer.Option("--list", help="Say what each target can do here, and write nothing.")
 ]
 Dense = Annotated[bool, typer.Option("--dense/--no-dense", help="Write the dense twin, too.")]
 Opset = Annotated[
     int | None, typer.Option("--opset", metavar="N", help="ONNX operator set [default: 20].")
 ]
+Batch = Annotated[
+    str | None,
+    typer.Option(
+        "--batch",
+        metavar="MIN:OPT:MAX",
+        help="Batch sizes of an engine, as in 4 or 1:4:16 [default: 1:1:N of the stored samples].",
+    ),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        "--size",
+        metavar="HxW",
+        help="Image size of an engine, as in 384x640, or min:opt:max [default: the samples'].",
+    ),
+]
+Workspace = Annotated[
+    str | None,
+    typer.Option(
+        "--workspace", metavar="SIZE", help="Memory an engine may use beside its tensors [1GiB]."
+    ),
+]
+Capabilities = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--compute-capability",
+        metavar="N.N",
+        help="GPU to build for, as in 8.9; may be repeated (tensorrt-rtx).",
+    ),
+]
+VersionCompatible = Annotated[
+    bool,
+    typer.Option(
+        "--version-compatible", help="Later versions of TensorRT can run the engine (tensorrt)."
+    ),
+]
+HardwareCompatible = Annotated[
+    bool,
+    typer.Option(
+        "--hardware-compatible",
+        help="Other GPUs from Ampere on can run the engine (tensorrt, not on a Jetson).",
+    ),
+]
+
+
+def make_options(
+    *,
+    opset: int | None,
+    batch: str | None,
+    size: str | None,
+    workspace: str | None,
+    compute_capabilities: list[str] | None,
+    version_compatible: bool,
+    hardware_compatible: bool,
+) -> "Options":
+    """Read what was typed.
+
+    Raises:
+        UsageError: It is not of the form that the option's help shows.
+    """
+    from compactmtl.board.recipe import WORKSPACE_BYTES
+    from compactmtl.board.words import parse_batch, parse_bytes, parse_capability, parse_size
+    from compactmtl.export.board_errors import translated
+    from compactmtl.export.options import Options
+
+    with translated():
+        return Options(
+            opset=opset,
+            batch=None if batch is None else parse_batch(batch),
+            size=None if size is None else parse_size(size),
+            workspace_bytes=WORKSPACE_BYTES if workspace is None else parse_bytes(workspace),
+            compute_capabilities=tuple(map(parse_capability, compute_capabilities or ())),
+            version_compatible=version_compatible,
+            hardware_compatible=hardware_compatible,
+        )

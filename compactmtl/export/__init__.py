@@ -24,13 +24,23 @@ def _onnx() -> "Exporter":
     return OnnxExporter()
 
 
+def _tensorrt() -> "Exporter":
+    from compactmtl.export.tensorrt import TensorRtExporter
+
+    return TensorRtExporter()
+
+
 def _tensorrt_rtx() -> "Exporter":
     from compactmtl.export.tensorrt_rtx import TensorRtRtxExporter
 
     return TensorRtRtxExporter()
 
 
-TARGETS: dict[str, Callable[[], "Exporter"]] = {"onnx": _onnx, "tensorrt-rtx": _tensorrt_rtx}
+TARGETS: dict[str, Callable[[], "Exporter"]] = {
+    "onnx": _onnx,
+    "tensorrt": _tensorrt,
+    "tensorrt-rtx": _tensorrt_rtx,
+}
 """Target name to a function that imports and makes its exporter."""
 
 

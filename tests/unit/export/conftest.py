@@ -1,6 +1,6 @@
 """A small multi-task network with what is hard to export: pools that hand indices on, unpools."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -9,7 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.export import Dim
 
+from compactmtl.export.base import make_job
 from compactmtl.export.cases import random_inputs
+from compactmtl.export.onnx import OnnxExporter
+from compactmtl.export.sidecar import Parent
 
 
 @dataclass
@@ -81,3 +84,32 @@ def make_interface():
 @pytest.fixture(scope="session")
 def capture_program():
     return capture
+
+
+class TwoHeads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Conv2d(3, 8, 3, padding=1)
+        self.heads = nn.ModuleDict({"seg": nn.Conv2d(8, 5, 1), "depth": nn.Conv2d(8, 1, 1)})
+
+    def forward(self, image):
+        x = self.encoder(image).relu()
+        return {name: head(x) for name, head in self.heads.items()}
+
+
+@pytest.fixture(scope="session")
+def engine_job(tmp_path_factory):
+    """The job that ``write`` hands to an exporter of engines: with a checked ONNX file."""
+    program = capture(TwoHeads(), torch.rand(2, 3, 16, 24))
+    interface = Interface(["image"], ["seg", "depth"])
+    source = tmp_path_factory.mktemp("source") / "model.trt.onnx"
+    job = make_job(
+        program,
+        interface,
+        source,
+        stored=random_inputs(program, interface),
+        parent=Parent(file="model.pt2", sha256="0" * 64),
+        which="compact",
+    )
+    written = OnnxExporter("tensorrt").export(job)
+    return replace(job, source=source, parent=Parent(file=source.name, sha256=written.sha256))

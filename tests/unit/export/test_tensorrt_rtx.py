@@ -7,9 +7,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-import torch
 from onnx import TensorProto, helper
-from torch import nn
 
 from compactmtl.board.header import read_header
 from compactmtl.errors import (
@@ -21,51 +19,19 @@ from compactmtl.errors import (
 )
 from compactmtl.export import engine as engines
 from compactmtl.export import find_target
-from compactmtl.export.base import make_job
-from compactmtl.export.cases import random_inputs
-from compactmtl.export.onnx import OnnxExporter
 from compactmtl.export.options import Options
-from compactmtl.export.sidecar import Parent, read_sidecar
+from compactmtl.export.sidecar import read_sidecar
 from compactmtl.files import sha256
 
 pytest.importorskip("tensorrt_rtx", reason='pip install "compactmtl[rtx]"')
 
 
-class Net(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder = nn.Conv2d(3, 8, 3, padding=1)
-        self.heads = nn.ModuleDict({"seg": nn.Conv2d(8, 5, 1), "depth": nn.Conv2d(8, 1, 1)})
-
-    def forward(self, image):
-        x = self.encoder(image).relu()
-        return {name: head(x) for name, head in self.heads.items()}
-
-
-@pytest.fixture(scope="module")
-def prepared(capture_program, make_interface, tmp_path_factory):
-    """The job that ``write`` hands to an exporter with a dialect."""
-    program = capture_program(Net(), torch.rand(2, 3, 16, 24))
-    source = tmp_path_factory.mktemp("compact") / "model.trt.onnx"
-    job = make_job(
-        program,
-        interface := make_interface(["image"], ["seg", "depth"]),
-        source,
-        stored=random_inputs(program, interface),
-        parent=Parent(file="model.pt2", sha256="0" * 64),
-        which="compact",
-    )
-    written = OnnxExporter("tensorrt").export(job)
-    parent = Parent(file=source.name, sha256=written.sha256)
-    return replace(job, source=source, parent=parent)
-
-
 @pytest.fixture
-def make(prepared, tmp_path):
+def make(engine_job, tmp_path):
     """The job with an empty folder of its own."""
 
     def job(options=None):
-        return replace(prepared, path=tmp_path / "model.rtx.engine", options=options or Options())
+        return replace(engine_job, path=tmp_path / "model.rtx.engine", options=options or Options())
 
     return job
 

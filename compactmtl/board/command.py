@@ -1,0 +1,94 @@
+"""The command ``python -m compactmtl.board``, which needs Python, numpy and TensorRT alone."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from compactmtl.board.artefact import engine_path, write_engine
+from compactmtl.board.bindings import FLAVOURS, load_bindings
+from compactmtl.board.errors import AskedError, BoardError
+from compactmtl.board.prepared import build_prepared
+from compactmtl.board.recipe import BuildRecipe
+from compactmtl.board.words import parse_batch, parse_bytes, parse_capability, parse_size
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; errors are one line and a hint."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up, too
+    asked = _parser().parse_args(arguments)
+    written = []
+    try:
+        for path, sidecar in _build(asked):
+            written.append(sidecar)
+            build = sidecar["build"]
+            size = f"{sidecar['size_bytes'] / 1e6:.2f} MB, {build['num_layers']} layers"
+            how = f"built by {build['builder']} in {build['seconds']:.1f} s, not run"
+            _say(f"{path}: {size}, {how}", sys.stderr if asked.json else sys.stdout)
+    except KeyboardInterrupt:
+        _say("error: interrupted", sys.stderr)
+        return INTERRUPTED
+    except BoardError as error:
+        _say(f"error: {error.message}", sys.stderr)
+        if error.hint:
+            _say(f"hint: {error.hint}", sys.stderr)
+        return error.exit_code
+    if asked.json:
+        _say(json.dumps({"artefacts": written}, indent=2), sys.stdout)
+    return 0
+
+
+def _say(line: str, stream: TextIO) -> None:
+    stream.write(f"{line}\n")
+    stream.flush()
+
+
+def _build(asked: argparse.Namespace) -> Iterator[tuple[Path, dict[str, Any]]]:
+    recipe = BuildRecipe(
+        batch=asked.batch and parse_batch(asked.batch),
+        size=asked.size and parse_size(asked.size),
+        compute_capabilities=tuple(map(parse_capability, asked.compute_capability)),
+        version_compatible=asked.version_compatible,
+        hardware_compatible=asked.hardware_compatible,
+        weak_typing=asked.weak_typing,
+        **({"workspace_bytes": parse_bytes(asked.workspace)} if asked.workspace else {}),
+    )
+    if asked.file.suffix == ".json":
+        if recipe != BuildRecipe() or asked.out or asked.flavour != FLAVOURS[0]:
+            raise AskedError(
+                f"`{asked.file}` says how its engines are built; options would say it again",
+                hint="give the ONNX file in its place to build with options",
+            )
+        yield from build_prepared(load_bindings(asked.flavour), asked.file)
+        return
+    path = asked.out or engine_path(asked.file, asked.flavour)
+    recipe.check_taken(asked.flavour)
+    yield path, write_engine(load_bindings(asked.flavour), asked.file, path, recipe)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m compactmtl.board", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    build = verbs.add_parser("build", help="Build an engine and its sidecar.")
+    add = build.add_argument
+    add("file", type=Path, metavar="FILE", help="An ONNX file, or tensorrt.json.")
+    add("--flavour", choices=FLAVOURS, default=FLAVOURS[0], help="Which TensorRT builds.")
+    add("-o", "--out", type=Path, metavar="PATH", help="Where the engine goes.")
+    add("--batch", metavar="MIN:OPT:MAX", help="Batch sizes, as in 4 or 1:4:16.")
+    add("--size", metavar="HxW", help="Image size, as in 384x640, or min:opt:max.")
+    add("--workspace", metavar="SIZE", help="Memory beside the tensors (default: 1GiB).")
+    add("--compute-capability", metavar="N.N", action="append", default=[], help="GPU (rtx).")
+    add("--version-compatible", action="store_true", help="Later TensorRT can run it, too.")
+    add("--hardware-compatible", action="store_true", help="Other GPUs from Ampere on, too.")
+    add(
+        "--weak-typing",
+        choices=("fp16", "int8"),
+        help="Before TensorRT 10.12: the builder chooses kernels of this type. Never run.",
+    )
+    add("--json", action="store_true", help="Print the sidecars as one JSON document.")
+    return parser

@@ -1,0 +1,105 @@
+"""What `export` prints and which exit code it leaves; what it writes is tested with the targets."""
+
+import json
+
+import pytest
+
+from compactmtl.board.recipe import BuildRecipe
+from compactmtl.cli.app import run
+from compactmtl.cli.export_options import make_options
+from compactmtl.cli.export_table import say_prepared, show_artefacts
+from compactmtl.errors import UsageError
+from compactmtl.export import TARGETS
+from compactmtl.export.sidecar import Parent, Sidecar, Verified, write_sidecar
+
+NOTHING = {
+    "opset": None,
+    "batch": None,
+    "size": None,
+    "workspace": None,
+    "compute_capabilities": None,
+    "version_compatible": False,
+    "hardware_compatible": False,
+}
+
+
+def sidecar(artefact, status, parent="model.pt2", **changes):
+    verified = Verified(status=status, runtime="the runtime", per_task={}, cases=[])
+    values = {"kind": "any", "which": "compact", "sha256": "0", "size_bytes": 5, "opset": None}
+    values |= {"inputs": [], "outputs": [], "versions": {}, "build": {"command": "do it"}}
+    return Sidecar(
+        artefact=artefact,
+        parent=Parent(file=parent, sha256="0"),
+        verified=verified,
+        **values | changes,
+    )
+
+
+def test_every_target_is_listed_with_what_it_can_do_here(capsys):
+    assert run(["export", "--list"]) == 0
+    table = capsys.readouterr().out
+    assert run(["export", "--list", "--json"]) == 0
+    targets = json.loads(capsys.readouterr().out)["targets"]
+    assert [each["target"] for each in targets] == list(TARGETS)
+    for each in targets:
+        assert each["evidence"] in table
+        assert each["version"] or "compactmtl[" in table
+        assert each["runs_here"] or each["why_not"]
+
+
+def test_options_are_read_as_their_help_shows():
+    options = make_options(
+        **NOTHING
+        | {
+            "batch": "1:4:16",
+            "size": "384x640",
+            "workspace": "512MiB",
+            "compute_capabilities": ["8.9", "12.0"],
+        }
+    )
+    assert options.batch == (1, 4, 16)
+    assert options.size == ((384, 640),) * 3
+    assert options.workspace_bytes == 2**29
+    assert options.compute_capabilities == ("8.9", "12.0")
+    assert make_options(**NOTHING).workspace_bytes == BuildRecipe().workspace_bytes
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("batch", "many"),
+        ("batch", "4:1:16"),
+        ("size", "384"),
+        ("size", "0x640"),
+        ("workspace", "lots"),
+        ("compute_capabilities", ["sm_89"]),
+    ],
+)
+def test_what_cannot_be_read_is_a_usage_error(option, text):
+    with pytest.raises(UsageError) as error:
+        make_options(**NOTHING | {option: text})
+    assert error.value.hint or "must not fall" in error.value.message
+
+
+def test_an_option_of_another_target_is_refused_before_the_folder_is_read(capsys):
+    assert run(["export", "nowhere", "--batch", "4"]) == 2
+    assert "target `onnx` takes no `batch`" in capsys.readouterr().err
+
+
+def test_what_was_not_run_is_shown_with_what_was(tmp_path, capsys):
+    write_sidecar(tmp_path / "model.trt.onnx", sidecar("model.trt.onnx", "ran"))
+    built = sidecar("model.rtx.engine", "built only", "model.trt.onnx")
+    show_artefacts([(tmp_path / "model.rtx.engine", built)], tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert ["model.trt.onnx" in lines[1], "ran: the runtime" in lines[1]] == [True, True]
+    assert ["model.rtx.engine" in lines[2], "built only" in lines[2]] == [True, True]
+
+
+def test_what_is_prepared_exits_3_and_says_what_to_type(tmp_path, capsys):
+    ready = sidecar("tensorrt.json", "prepared", "model.trt.onnx")
+    assert say_prepared([(tmp_path / "model.engine", ready)]) == 3
+    message = " ".join(capsys.readouterr().err.split())
+    assert "prepared, not built" in message
+    assert "run there: do it" in message
+    assert "model.trt.onnx.json and tensorrt.json" in message
+    assert say_prepared([(tmp_path / "a", sidecar("a", "built only"))]) == 0
