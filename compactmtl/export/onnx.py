@@ -21,7 +21,7 @@ from compactmtl.export.base import Availability, Evidence, Exporter, Job, Runnab
 from compactmtl.export.check import Check
 from compactmtl.export.interface import Interface
 from compactmtl.export.onnx_names import rename_dimensions, rename_interface, shape_of, strip_traces
-from compactmtl.export.onnx_ops import TRANSLATIONS
+from compactmtl.export.onnx_ops import translations
 from compactmtl.export.options import ONNX_OPTIONS, Dialect
 from compactmtl.export.parity import Parity
 from compactmtl.export.sidecar import (
@@ -141,7 +141,7 @@ def convert(
                 external_data=False,
                 verbose=False,
                 opset_version=opset,
-                custom_translation_table=TRANSLATIONS[operators],
+                custom_translation_table=translations(program, operators),
             )
     except torch.onnx.errors.OnnxExporterError as error:
         raise ExportError(f"torch.onnx cannot translate the program: {_line(error)}") from error

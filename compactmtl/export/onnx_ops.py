@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from onnx import TensorProto
 from onnxscript import FLOAT, INT64, opset18, script
+from torch.export import ExportedProgram
 
 from compactmtl.export.options import Dialect
+from compactmtl.export.rewrites.tensorrt import tensorrt_translations
 
 if TYPE_CHECKING:  # onnxscript's types hold shapes, which no type checker reads
     Floats: TypeAlias = Any
@@ -134,14 +136,21 @@ def _unpool_by_size(values: Floats, indices: Numbers, size: Numbers) -> Floats:
     return result
 
 
-TRANSLATIONS: dict[Dialect, dict[Callable[..., Any], Callable[..., Any]]] = {
-    "onnx": {
-        torch.ops.aten.max_pool2d_with_indices.default: max_pool2d_with_indices,
-        torch.ops.aten.max_unpool2d.default: max_unpool2d,
-    },
-    "tensorrt": {},
-}
-"""Per dialect, what replaces the exporter's own translation of an op."""
+def translations(
+    program: ExportedProgram, dialect: Dialect
+) -> dict[Callable[..., Any], Callable[..., Any]]:
+    """Return what replaces the exporter's own translation of an op.
+
+    Args:
+        program: The program; some rewrites are exact only for what its ops are applied to.
+        dialect: Whose operators it is translated to.
+    """
+    if dialect == "onnx":
+        return {
+            torch.ops.aten.max_pool2d_with_indices.default: max_pool2d_with_indices,
+            torch.ops.aten.max_unpool2d.default: max_unpool2d,
+        }
+    return tensorrt_translations(program)
 
 
 def _pair(values: Sequence[int]) -> list[int]:

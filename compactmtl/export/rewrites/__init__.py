@@ -1,0 +1,1 @@
+"""Exact rewrites of what a runtime cannot take, and refusals by name of what has none."""
