@@ -13,7 +13,7 @@ from compactmtl.parts import nearest
 
 if TYPE_CHECKING:
     from compactmtl.compact import CompactModel
-    from compactmtl.export.base import Exporter, Which
+    from compactmtl.export.base import Exporter, Progress, Which
     from compactmtl.export.sidecar import Sidecar
     from compactmtl.export.stored import Array
 
@@ -66,6 +66,7 @@ def export(
     which: "Which" = "compact",
     options: Options | None = None,
     inputs: "Mapping[str, Array] | None" = None,
+    progress: "Progress | None" = None,
 ) -> "Sidecar":
     """Write a compact model for a runtime, checked in that runtime against the model.
 
@@ -81,6 +82,7 @@ def export(
         options: Precision, operator set and what else the target takes; None: its defaults.
         inputs: Samples to check with, by input name; None: the folder's ``inputs.npz``, or random
             ones where ``compact`` is no folder.
+        progress: Called while a search runs, with the steps done and how many there are at most.
 
     Returns:
         The sidecar: interface, parity per task, versions.
@@ -95,5 +97,11 @@ def export(
     from compactmtl.export.write import write
 
     return write(
-        exporter, compact, Path(path), which=which, options=options or Options(), inputs=inputs
+        exporter,
+        compact,
+        Path(path),
+        which=which,
+        options=options or Options(),
+        inputs=inputs,
+        progress=progress,
     )

@@ -1,6 +1,7 @@
 """What every export target does."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # saying what the targets are must not wait for torch
     from compactmtl.export.stored import Array, Arrays, Stored
 
 Which = Literal["compact", "dense"]
+Progress = Callable[[int, int], None]
 Evidence = Literal["run on hardware", "built only", "never run"]
 """What we have seen of a target: its artefacts computing, being built, or neither."""
 
@@ -56,6 +58,7 @@ class Job:
         which: The compact model, or its dense twin.
         options: What the user asked for.
         source: The checked ONNX file to build from, for targets that have a ``dialect``.
+        progress: Called while a search runs, with the steps done and how many there are at most.
     """
 
     program: "ExportedProgram"
@@ -67,6 +70,7 @@ class Job:
     which: Which
     options: Options
     source: Path | None = None
+    progress: Progress | None = None
 
 
 def make_job(
@@ -78,6 +82,7 @@ def make_job(
     parent: Parent,
     which: Which,
     options: Options | None = None,
+    progress: Progress | None = None,
 ) -> Job:
     """Prepare an export: run the program in torch on what the artefact will be checked on.
 
@@ -95,6 +100,7 @@ def make_job(
         parent=parent,
         which=which,
         options=options or Options(),
+        progress=progress,
     )
 
 

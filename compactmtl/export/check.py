@@ -1,15 +1,15 @@
 """What an artefact is compared with: the program in torch, on the inputs of the check."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch.export import ExportedProgram
 
 from compactmtl.export.cases import Case, check_stored, make_cases
 from compactmtl.export.interface import Interface
-from compactmtl.export.parity import Parity, Probed, check_parity
+from compactmtl.export.parity import Drift, Parity, Probed, check_parity
 from compactmtl.export.reference import Reference
-from compactmtl.export.stored import Stored
+from compactmtl.export.stored import Array, Arrays, Stored
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,22 @@ class Check:
         return check_parity(
             probed, self.reference, self.cases if cases is None else cases, self.output_names
         )
+
+    def drift(
+        self, run: Callable[[Arrays], dict[str, Array]], cases: Sequence[Case] | None = None
+    ) -> Parity:
+        """Measure how far an artefact in lower precision is from the program.
+
+        Args:
+            run: Runs the artefact.
+            cases: Calls in place of all of ``self.cases``, for what is fixed to a size.
+
+        Raises:
+            ExportError: An output has another shape or kind of number.
+            NonFiniteError: An output holds NaN or Inf.
+        """
+        chosen = self.cases if cases is None else cases
+        return Parity(per_task=Drift(self.reference, chosen, self.output_names).measure(run))
 
 
 def make_check(program: ExportedProgram, interface: Interface, stored: Stored) -> Check:

@@ -22,8 +22,9 @@ from compactmtl.export.check import Check
 from compactmtl.export.interface import Interface
 from compactmtl.export.onnx_names import rename_dimensions, rename_interface, shape_of, strip_traces
 from compactmtl.export.onnx_ops import translations
-from compactmtl.export.options import ONNX_OPTIONS, Dialect
+from compactmtl.export.options import ONNX_OPTIONS, Dialect, Precision
 from compactmtl.export.parity import Parity
+from compactmtl.export.precision.lower import lower
 from compactmtl.export.sidecar import (
     InputSpec,
     OutputSpec,
@@ -51,11 +52,13 @@ class OnnxExporter(Exporter):
     Refuses:
         Programs over 2 GB; what ``torch.onnx`` cannot translate.
     Fidelity:
-        The rule of ``parity.py``, on stored inputs, another batch size and another image size.
+        The rule of ``parity.py``, on stored inputs, another batch size and another image size;
+        what is then lowered in precision is run there, too, and its deviation reported per task.
     """
 
     target: ClassVar[str] = "onnx"
     suffix: ClassVar[str] = ".onnx"
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16")
     takes: ClassVar[frozenset[str]] = ONNX_OPTIONS
     evidence: ClassVar[Evidence] = "run on hardware"
 
@@ -73,6 +76,8 @@ class OnnxExporter(Exporter):
         for key, value in (("compactmtl", version("compactmtl")), ("which", job.which)):
             model.metadata_props.add(key=key, value=value or "")
         parity = verify(model, job.check)
+        if job.options.precision != "fp32":
+            model, parity = lower(model, job, run_with=Session)
         content = model.SerializeToString()
         sidecar = _describe(model, content, job, parity, self.operators)
         with atomic_write(job.path) as temporary:  # replaced only once the sidecar is written, too
@@ -231,6 +236,8 @@ def _describe(
         artefact=job.path.name,
         kind=OnnxExporter.target,
         operators=operators,
+        precision=job.options.precision,
+        lowering=parity.lowering,
         which=job.which,
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),

@@ -1,11 +1,13 @@
 """What a user can ask of an export, beyond the target."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal
 
 from compactmtl.board.recipe import WORKSPACE_BYTES, Batch, Size
 from compactmtl.errors import UsageError
+from compactmtl.parts import nearest
 
 if TYPE_CHECKING:
     from compactmtl.export.stored import Stored
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "fp16", "int8"]
 Dialect = Literal["onnx", "tensorrt"]
 """Whose operators an ONNX file holds: ONNX Runtime's, or only those that TensorRT takes, too."""
-ONNX_OPTIONS = frozenset({"opset"})
+ONNX_OPTIONS = frozenset({"opset", "precision", "max_drop"})
 """Which fields of ``Options`` shape an ONNX file, and so every artefact that is built from one."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
@@ -25,9 +27,13 @@ class Options:
     Attributes:
         opset: ONNX operator set; None: the exporter's own choice.
         precision: The number format of weights and activations; it lives in the ONNX graph.
-        calibration: Real samples that the ranges of ``int8`` come from.
-        max_drop: Task name to how much its error may grow by a lower precision; layers that cost
-            more than that keep the higher one. Empty: no layer is held back.
+        calibration: Real samples that the ranges of ``int8`` come from: a data set
+            (``rooms``, ``package.module:Dataset``), a folder of images, a pack (``.npz``), or the
+            samples themselves. None: the real ones in the compact folder.
+        max_drop: Task name to how much its error may grow by a lower precision; the layers that
+            cost most stay in fp32 until it is so. The error is that of the task's own metric where
+            there are labelled images (0.01 of mIoU: ``seg=0.01``), else the relative RMS of its
+            output. Empty: no layer is held back.
         batch: Smallest, usual and largest batch size of an engine.
         size: Smallest, usual and largest image (H, W) of an engine.
         workspace_bytes: What an engine's kernels may use beside its tensors.
@@ -38,7 +44,7 @@ class Options:
 
     opset: int | None = None
     precision: Precision = "fp32"
-    calibration: "Stored | None" = None
+    calibration: "Stored | str | None" = None
     max_drop: Mapping[str, float] = field(default_factory=dict)
     batch: Batch | None = None
     size: Size | None = None
@@ -47,8 +53,10 @@ class Options:
     version_compatible: bool = False
     hardware_compatible: bool = False
 
-    def check_taken(self, target: str, taken: frozenset[str]) -> None:
-        """Refuse what differs from its default and is not among ``taken``.
+    def check_taken(
+        self, target: str, taken: frozenset[str], precisions: Sequence[Precision]
+    ) -> None:
+        """Refuse what differs from its default and is not among ``taken``, or contradicts itself.
 
         Raises:
             UsageError: Such an option is set; a setting is never dropped silently.
@@ -59,4 +67,33 @@ class Options:
                 raise UsageError(
                     f"target `{target}` takes no `{each.name}`",
                     hint=f"it takes: {', '.join(sorted(taken)) or 'no options'}",
+                )
+        if self.precision not in precisions:
+            raise UsageError(
+                f"target `{target}` writes no {self.precision}",
+                hint=f"it writes: {', '.join(precisions)}",
+            )
+        for option, needed in (("calibration", ("int8",)), ("max_drop", ("fp16", "int8"))):
+            if self.precision not in needed and getattr(self, option) != getattr(default, option):
+                raise UsageError(
+                    f"`{option}` means nothing in {self.precision}",
+                    hint=f"add --precision {needed[-1]}, or leave it out",
+                )
+
+    def check_tasks(self, tasks: Collection[str]) -> None:
+        """Refuse budgets of tasks that there are not, and limits that are no number from 0 on.
+
+        Raises:
+            UsageError: ``max_drop`` holds such a one.
+        """
+        for name, limit in self.max_drop.items():
+            if name not in tasks:
+                raise UsageError(
+                    f"max_drop: there is no task `{name}`{nearest(name, tasks)}",
+                    hint=f"there are: {', '.join(tasks)}",
+                )
+            if not (math.isfinite(limit) and limit >= 0):
+                raise UsageError(
+                    f"max_drop of `{name}` is {limit}, expected a number from 0 on",
+                    hint=f"as in {name}=0.01",
                 )

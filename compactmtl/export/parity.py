@@ -1,6 +1,11 @@
-"""The rule by which an artefact computes what the program computes."""
+"""The rule by which an artefact computes what the program computes.
 
-from collections.abc import Sequence
+It is for fp32. In lower precision nothing tells beforehand how large an error may be, and maxima
+of windows move legitimately: there, outputs alone are compared, and the figures are reported.
+"""
+
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,7 +15,7 @@ from torch import Tensor
 from compactmtl.errors import ExportError, NonFiniteError
 from compactmtl.export.cases import Case
 from compactmtl.export.reference import Reference, Run
-from compactmtl.export.sidecar import TaskParity
+from compactmtl.export.sidecar import Lowering, TaskParity
 from compactmtl.export.stored import Array, Arrays
 
 FACTOR = 4.0
@@ -38,12 +43,14 @@ class Parity:
         num_selections: Positions at which the program selects an index.
         num_flips: Positions at which the runtime selects another one than torch in fp64.
         max_gap: Largest gap between the two choices at those positions; a near-tie.
+        lowering: How it came to a lower precision.
     """
 
     per_task: dict[str, TaskParity] = field(default_factory=dict)
     num_selections: int = 0
     num_flips: int = 0
     max_gap: float = 0.0
+    lowering: Lowering | None = None
 
     def selections(self) -> dict[str, Any] | None:
         """Return the figures about selections as JSON data; None where the program has none."""
@@ -86,11 +93,46 @@ def check_parity(
             found = _compare(name, value, want, own, where)
             before = parity.per_task.get(name)
             # Keep the case that came closest to its bound.
-            if before is None or found.max_rel_error / found.bound > (
-                before.max_rel_error / before.bound
-            ):
+            if before is None or _share_of_bound(found) > _share_of_bound(before):
                 parity.per_task[name] = found
     return parity
+
+
+class Drift:
+    """How far outputs in lower precision are from torch in fp64, per output, on every case.
+
+    Nothing is imposed and nothing bounds the figures: a selection that another precision makes
+    otherwise is part of what that precision costs.
+    """
+
+    def __init__(
+        self, reference: Reference, cases: Sequence[Case], output_names: Sequence[str]
+    ) -> None:
+        self.cases, self.output_names = cases, output_names
+        self.exact = [reference.run(case.tensors(), torch.float64).outputs for case in cases]
+
+    def measure(self, run: Callable[[Arrays], dict[str, Array]]) -> dict[str, TaskParity]:
+        """Run an artefact; return per output the figures of the case that is furthest off.
+
+        Raises:
+            ExportError: An output has another shape or kind of number.
+            NonFiniteError: An output holds NaN or Inf.
+        """
+        worst: dict[str, TaskParity] = {}
+        for case, exact in zip(self.cases, self.exact, strict=True):
+            outputs = run(case.inputs)
+            for name, want in zip(self.output_names, exact, strict=True):
+                got = torch.from_numpy(outputs[name])
+                _check_comparable(name, got, want, f"on {case.describe()['shapes']}")
+                error, rms = _deviation(got, want)
+                if name not in worst or rms > worst[name].rel_rms:
+                    worst[name] = TaskParity(max_rel_error=error, rel_rms=rms)
+        return worst
+
+
+def _share_of_bound(found: TaskParity) -> float:
+    assert found.bound is not None
+    return found.max_rel_error / found.bound
 
 
 def _note_selections(parity: Parity, exact: Run, imposed: Sequence[Tensor], where: str) -> None:
@@ -111,11 +153,7 @@ def _note_selections(parity: Parity, exact: Run, imposed: Sequence[Tensor], wher
 
 
 def _compare(name: str, got: Tensor, want: Tensor, own: Tensor, where: str) -> TaskParity:
-    if got.shape != want.shape:
-        raise ExportError(
-            f"output `{name}` {where} has shape {list(got.shape)}, expected {list(want.shape)}; "
-            "nothing was written"
-        )
+    _check_comparable(name, got, want, where)
     if not want.is_floating_point():
         wrong = int((got != want).sum())
         if wrong:
@@ -123,23 +161,10 @@ def _compare(name: str, got: Tensor, want: Tensor, own: Tensor, where: str) -> T
                 f"output `{name}` ({want.dtype}) {where} differs from torch at {wrong} of "
                 f"{want.numel()} positions; nothing was written"
             )
-        return TaskParity(max_rel_error=0.0, bound=FACTOR * FLOOR, torch_fp32_error=0.0)
-    for who, value in (
-        ("torch in float64", want),
-        ("torch in float32", own),
-        ("the artefact", got),
-    ):
-        if not torch.isfinite(value).all():
-            raise NonFiniteError(
-                f"output `{name}` of {who} {where} holds NaN or Inf; nothing was written",
-                hint="check the range of the input, and the weights: did the training diverge?",
-            )
-    scale = float(want.abs().max()) if want.numel() else 0.0
-    scale = scale or 1.0  # an output that is zero everywhere is compared absolutely
-    error, reference_error = (
-        float((value.double() - want).abs().max()) / scale if want.numel() else 0.0
-        for value in (got, own)
-    )
+    elif not torch.isfinite(own).all():
+        raise _not_finite(name, "torch in float32", where)
+    error, rms = _deviation(got, want)
+    reference_error, _ = _deviation(own, want)
     bound = FACTOR * max(reference_error, FLOOR)
     if error > bound:
         raise ExportError(
@@ -147,4 +172,43 @@ def _compare(name: str, got: Tensor, want: Tensor, own: Tensor, where: str) -> T
             f"{bound:.3g} expected (4 x torch's own fp32 error); nothing was written",
             hint="please report this with the model; `--opset` may avoid it",
         )
-    return TaskParity(max_rel_error=error, bound=bound, torch_fp32_error=reference_error)
+    return TaskParity(
+        max_rel_error=error, rel_rms=rms, bound=bound, torch_fp32_error=reference_error
+    )
+
+
+def _check_comparable(name: str, got: Tensor, want: Tensor, where: str) -> None:
+    if got.shape != want.shape:
+        raise ExportError(
+            f"output `{name}` {where} has shape {list(got.shape)}, expected {list(want.shape)}; "
+            "nothing was written"
+        )
+    if got.is_floating_point() != want.is_floating_point():
+        kind = "floating-point numbers" if want.is_floating_point() else "integers"
+        raise ExportError(
+            f"output `{name}` {where} is {got.dtype}, expected {kind}; nothing was written"
+        )
+    for who, value in (("torch in float64", want), ("the artefact", got)):
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise _not_finite(name, who, where)
+
+
+def _not_finite(name: str, who: str, where: str) -> NonFiniteError:
+    return NonFiniteError(
+        f"output `{name}` of {who} {where} holds NaN or Inf; nothing was written",
+        hint="check the range of the input, and the weights: did the training diverge?",
+    )
+
+
+def _deviation(got: Tensor, want: Tensor) -> tuple[float, float]:
+    """Return the largest deviation and its RMS, relative; of integers the share that differs."""
+    if not want.numel():
+        return 0.0, 0.0
+    if not want.is_floating_point():
+        share = float((got != want).double().mean())
+        return share, share
+    off, size = got.double() - want, want.double()
+    # An output that is zero everywhere is compared absolutely.
+    largest = float(size.abs().max()) or 1.0
+    norm = float(size.norm()) or math.sqrt(size.numel())
+    return float(off.abs().max()) / largest, float(off.norm()) / norm

@@ -46,12 +46,70 @@ class OutputSpec(_Strict):
     """What rebuilds the task (kind, channels, classes, ...); None for an output that is no task."""
 
 
+class MetricChange(_Strict):
+    """A task's own metric in FP32 and in the lower precision, on the same labelled images."""
+
+    name: str
+    higher_is_better: bool
+    fp32: float
+    lower: float
+    change: float
+    """``lower - fp32``, in the metric's own unit."""
+
+
 class TaskParity(_Strict):
-    """How far a runtime's output is from torch in fp64, relative to its largest magnitude."""
+    """How far a runtime's output is from torch in fp64.
+
+    Of an output of integers, both errors are the share of positions that differ.
+    """
 
     max_rel_error: float
-    bound: float
-    torch_fp32_error: float
+    """Largest deviation, relative to the largest magnitude."""
+    rel_rms: float
+    """Root of the squared deviations' sum, relative to that of the squared outputs."""
+    bound: float | None = None
+    """Of ``max_rel_error``; None in lower precision, where no bound can be known beforehand."""
+    torch_fp32_error: float | None = None
+    metric: MetricChange | None = None
+    """In lower precision, where there are labelled images."""
+
+
+class Samples(_Strict):
+    """Samples that had a part in an artefact: where they come from, and how many they are."""
+
+    source: str
+    num: int
+
+
+class KeptLayer(_Strict):
+    """A layer that a search kept in FP32, and each task's relative RMS where it alone is lower."""
+
+    name: str
+    costs: dict[str, float]
+
+
+class Budget(_Strict):
+    """How much a task's error might grow, by what measure, and how much it grew."""
+
+    limit: float
+    measure: str
+    """``metric NAME``, the growth of its error; or ``relative RMS`` where there are no labels."""
+    reached: float
+
+
+class Lowering(_Strict):
+    """How an artefact came to its lower precision."""
+
+    method: str
+    num_layers: int
+    """Layers that the method can lower; those of ``kept`` are not."""
+    calibration: Samples | None = None
+    scored_on: Samples | None = None
+    """The labelled images behind ``metric``."""
+    not_scored: str | None = None
+    """Why there are none."""
+    kept: list[KeptLayer] = []
+    budgets: dict[str, Budget] = {}
 
 
 class Verified(_Strict):
@@ -76,6 +134,8 @@ class Sidecar(_Strict):
     operators: Dialect | None = None
     """Whose operators an ONNX file holds."""
     precision: Precision = "fp32"
+    lowering: Lowering | None = None
+    """How it came to a precision other than fp32."""
     which: Literal["compact", "dense"]
     sha256: str
     size_bytes: int

@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 
 from compactmtl.compact import CompactModel, Manifest, load, load_folder
 from compactmtl.errors import MissingFileError
-from compactmtl.export.base import Exporter, Job, Which, make_job
+from compactmtl.export.base import Exporter, Job, Progress, Which, make_job
 from compactmtl.export.cases import random_inputs, stored_cases
 from compactmtl.export.onnx import OnnxExporter
 from compactmtl.export.options import Dialect, Options
@@ -36,9 +36,10 @@ def write(
     which: Which,
     options: Options,
     inputs: Mapping[str, Array] | None,
+    progress: Progress | None,
 ) -> Sidecar:
     """Export; see ``compactmtl.export.export``."""
-    options.check_taken(exporter.target, exporter.takes)
+    options.check_taken(exporter.target, exporter.takes, exporter.precisions)
     parent = Parent(file=MODEL, sha256=None)
     stored = None if inputs is None else Stored(arrays=inputs, source="given by the caller")
     if isinstance(source, CompactModel):
@@ -49,6 +50,7 @@ def write(
         parent = Parent(file=MODEL, sha256=sha256(folder / MODEL))
         if stored is None and (folder / INPUTS).is_file():
             stored = read_inputs(folder / INPUTS)
+    options.check_tasks(compact.manifest.output_names)
     program = compact.exported_program(which)
     stored = stored or random_inputs(program, compact.manifest)
 
@@ -60,6 +62,7 @@ def write(
         parent=parent,
         which=which,
         options=options,
+        progress=progress,
     )
     if which == "dense":
         return _export(exporter, job)

@@ -17,7 +17,7 @@ from compactmtl.export.sidecar import (
 
 @pytest.fixture
 def sidecar():
-    parity = TaskParity(max_rel_error=1e-7, bound=4e-7, torch_fp32_error=1e-7)
+    parity = TaskParity(max_rel_error=1e-7, rel_rms=1e-8, bound=4e-7, torch_fp32_error=1e-7)
     return Sidecar(
         artefact="model.onnx",
         kind="onnx",

@@ -1,0 +1,94 @@
+"""An fp32 ONNX model in fp16, by ONNX Runtime's converter; inputs and outputs stay fp32.
+
+What the converter leaves open is done here and in ``casts.py``: it does not sort what it adds, does
+not see what an ``If`` reads from around it, would compute sizes of tensors in fp16, where whole
+numbers are exact up to 2048 only, and clips weights that fp16 cannot hold.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+import onnx_ir
+from onnx import TensorProto
+from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+
+from compactmtl.errors import ExportError
+from compactmtl.export.precision.casts import branches, captured, mend_casts
+from compactmtl.export.precision.layers import constants
+
+LARGEST = float(np.finfo(np.float16).max)
+
+
+def to_fp16(model: onnx.ModelProto, keep: Iterable[str] = ()) -> onnx.ModelProto:
+    """Return a copy that computes in fp16.
+
+    Stays in fp32: inputs, outputs, ``keep``, arithmetic on sizes, control flow with its branches,
+    and the ops that ONNX or ONNX Runtime define for fp32 alone.
+
+    Args:
+        model: An fp32 model.
+        keep: Names of nodes that stay in fp32, with their weights.
+
+    Raises:
+        ExportError: A weight lies outside the range of fp16.
+    """
+    kept = set(keep)
+    blocked = kept | _of_sizes_alone(model.graph)
+    blocked |= {node.name for node in model.graph.node if any(branches(node))}
+    _check_range(model, kept)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    converted = convert_float_to_float16(
+        copy,
+        keep_io_types=True,
+        op_block_list=[*DEFAULT_OP_BLOCK_LIST, "MaxUnpool"],
+        node_block_list=sorted(blocked),
+    )
+    mend_casts(converted.graph)
+    ordered = onnx_ir.from_proto(converted)
+    ordered.graph.sort()
+    result: onnx.ModelProto = onnx_ir.to_proto(ordered)
+    _check_interface(model, result)
+    return result
+
+
+def _check_range(model: onnx.ModelProto, kept: set[str]) -> None:
+    for name, value in constants(model).items():
+        users = [node for node in model.graph.node if name in node.input]
+        if value.dtype != np.float32 or all(node.name in kept for node in users):
+            continue
+        largest = float(np.abs(value).max(initial=0.0))
+        if np.isfinite(largest) and largest > LARGEST:
+            raise ExportError(
+                f"weight `{name}` holds {largest:.4g}, fp16 ends at {LARGEST:.0f}; nothing was "
+                "written",
+                hint="use --precision fp32 or int8",
+            )
+
+
+def _check_interface(model: onnx.ModelProto, result: onnx.ModelProto) -> None:
+    """Check what some converters break silently: the type of every input and output."""
+    for was, now in (
+        *zip(model.graph.input, result.graph.input, strict=True),
+        *zip(model.graph.output, result.graph.output, strict=True),
+    ):
+        if (was.name, was.type) != (now.name, now.type):
+            raise ExportError(
+                f"the fp16 converter changed the interface: `{was.name}` became `{now.name}` of "
+                f"type {TensorProto.DataType.Name(now.type.tensor_type.elem_type)}"
+            )
+
+
+def _of_sizes_alone(graph: onnx.GraphProto) -> set[str]:
+    """Return the nodes that compute with sizes of tensors and with constants, not with values."""
+    of_values = {value.name for value in graph.input}
+    found = set()
+    for node in graph.node:  # in order of computation
+        if node.op_type in ("Shape", "Size", "Constant", "ConstantOfShape"):
+            continue  # sizes are integers; a canvas of zeros is as large as an image, and exact
+        if of_values & {*node.input, *captured(node)}:
+            of_values.update(node.output)
+        else:
+            found.add(node.name)
+    return found
