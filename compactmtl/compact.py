@@ -18,6 +18,8 @@ from compactmtl.parameter_map import scatter
 from compactmtl.pt2 import open_pt2, read_manifest, save_pt2
 
 FORMAT_VERSION = 1
+REAL_IMAGES = "validation images of "
+"""How the origin of the inputs in a compact folder begins where they are real, not noise."""
 Which = Literal["compact", "dense"]
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from compactmtl import recipe as recipes
 from compactmtl.checkpoint import Checkpoint, build_model, load_checkpoint
+from compactmtl.compact import REAL_IMAGES
 from compactmtl.compiler.part import inputs_of_part
 from compactmtl.data import DATASETS
 from compactmtl.errors import (
@@ -317,4 +318,4 @@ def _images(section: DataSection, *, is_trusted: bool) -> tuple[list[Tensor], st
     step = max(len(dataset) // NUM_IMAGES, 1)
     indices = range(0, min(len(dataset), step * NUM_IMAGES), step)
     images = [call_part(section.name, dataset.__getitem__, i)[0].unsqueeze(0) for i in indices]
-    return images, f"validation images of {section.name}"
+    return images, f"{REAL_IMAGES}{section.name}"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from compactmtl.compact import CompactModel
     from compactmtl.export.base import Exporter, Progress, Which
     from compactmtl.export.sidecar import Sidecar
-    from compactmtl.export.stored import Array
+    from compactmtl.export.stored import Array, Stored
 
 
 def _onnx() -> "Exporter":
@@ -65,7 +65,7 @@ def export(
     target: str = "onnx",
     which: "Which" = "compact",
     options: Options | None = None,
-    inputs: "Mapping[str, Array] | None" = None,
+    inputs: "Mapping[str, Array] | Stored | None" = None,
     progress: "Progress | None" = None,
 ) -> "Sidecar":
     """Write a compact model for a runtime, checked in that runtime against the model.
@@ -80,8 +80,8 @@ def export(
         target: One of ``TARGETS``.
         which: The compact model, or ``dense`` for its dense twin.
         options: Precision, operator set and what else the target takes; None: its defaults.
-        inputs: Samples to check with, by input name; None: the folder's ``inputs.npz``, or random
-            ones where ``compact`` is no folder.
+        inputs: Samples to check with, by input name, or ``Stored`` with their origin; None: the
+            folder's ``inputs.npz``, or random ones where ``compact`` is no folder.
         progress: Called while a search runs, with the steps done and how many there are at most.
 
     Returns:

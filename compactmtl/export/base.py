@@ -58,6 +58,7 @@ class Job:
         which: The compact model, or its dense twin.
         options: What the user asked for.
         source: The checked ONNX file to build from, for targets that have a ``dialect``.
+        calibration: Real samples, where the precision needs them.
         progress: Called while a search runs, with the steps done and how many there are at most.
     """
 
@@ -70,6 +71,7 @@ class Job:
     which: Which
     options: Options
     source: Path | None = None
+    calibration: Stored | None = None
     progress: Progress | None = None
 
 
@@ -82,6 +84,7 @@ def make_job(
     parent: Parent,
     which: Which,
     options: Options | None = None,
+    calibration: Stored | None = None,
     progress: Progress | None = None,
 ) -> Job:
     """Prepare an export: run the program in torch on what the artefact will be checked on.
@@ -100,6 +103,7 @@ def make_job(
         parent=parent,
         which=which,
         options=options or Options(),
+        calibration=calibration,
         progress=progress,
     )
 

@@ -22,7 +22,7 @@ from compactmtl.export.check import Check
 from compactmtl.export.interface import Interface
 from compactmtl.export.onnx_names import rename_dimensions, rename_interface, shape_of, strip_traces
 from compactmtl.export.onnx_ops import translations
-from compactmtl.export.options import ONNX_OPTIONS, Dialect, Precision
+from compactmtl.export.options import ONNX_OPTIONS, PRECISIONS, Dialect, Precision
 from compactmtl.export.parity import Parity
 from compactmtl.export.precision.lower import lower
 from compactmtl.export.sidecar import (
@@ -58,7 +58,7 @@ class OnnxExporter(Exporter):
 
     target: ClassVar[str] = "onnx"
     suffix: ClassVar[str] = ".onnx"
-    precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16")
+    precisions: ClassVar[tuple[Precision, ...]] = PRECISIONS
     takes: ClassVar[frozenset[str]] = ONNX_OPTIONS
     evidence: ClassVar[Evidence] = "run on hardware"
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "fp16", "int8"]
 Dialect = Literal["onnx", "tensorrt"]
 """Whose operators an ONNX file holds: ONNX Runtime's, or only those that TensorRT takes, too."""
-ONNX_OPTIONS = frozenset({"opset", "precision", "max_drop"})
+ONNX_OPTIONS = frozenset({"opset", "precision", "calibration", "max_drop"})
 """Which fields of ``Options`` shape an ONNX file, and so every artefact that is built from one."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 

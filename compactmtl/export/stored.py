@@ -36,8 +36,12 @@ class Stored:
         return min(len(array) for array in self.arrays.values())
 
 
-def read_inputs(path: Path) -> Stored:
+def read_inputs(path: Path, *, hint: str = _AGAIN) -> Stored:
     """Read ``inputs.npz``: one array per input, and where the samples come from as ``source``.
+
+    Args:
+        path: The file.
+        hint: What to do where it is damaged.
 
     Raises:
         MissingFileError: There is no such file, or it is not readable.
@@ -54,12 +58,12 @@ def read_inputs(path: Path) -> Stored:
         reason = " ".join(str(error).split())
         if "Object arrays" in reason:
             raise UnsafeFileError(
-                f"`{path}` holds pickled objects, which run code while they load", hint=_AGAIN
+                f"`{path}` holds pickled objects, which run code while they load", hint=hint
             ) from error
         raise CorruptFileError(
-            f"`{path}` is not an intact file of arrays (.npz): {reason}", hint=_AGAIN
+            f"`{path}` is not an intact file of arrays (.npz): {reason}", hint=hint
         ) from error
     source = str(content.pop("source", "of unknown origin"))
     if not content or any(array.ndim == 0 or not len(array) for array in content.values()):
-        raise CorruptFileError(f"`{path}` holds no sample of an input", hint=_AGAIN)
+        raise CorruptFileError(f"`{path}` holds no sample of an input", hint=hint)
     return Stored(arrays=content, source=source)

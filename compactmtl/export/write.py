@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 from compactmtl.compact import CompactModel, Manifest, load, load_folder
 from compactmtl.errors import MissingFileError
 from compactmtl.export.base import Exporter, Job, Progress, Which, make_job
+from compactmtl.export.calibration import find_calibration
 from compactmtl.export.cases import random_inputs, stored_cases
 from compactmtl.export.onnx import OnnxExporter
 from compactmtl.export.options import Dialect, Options
@@ -35,13 +36,16 @@ def write(
     *,
     which: Which,
     options: Options,
-    inputs: Mapping[str, Array] | None,
+    inputs: Mapping[str, Array] | Stored | None,
     progress: Progress | None,
 ) -> Sidecar:
     """Export; see ``compactmtl.export.export``."""
     options.check_taken(exporter.target, exporter.takes, exporter.precisions)
     parent = Parent(file=MODEL, sha256=None)
-    stored = None if inputs is None else Stored(arrays=inputs, source="given by the caller")
+    if inputs is None or isinstance(inputs, Stored):
+        stored = inputs
+    else:
+        stored = Stored(arrays=inputs, source="given by the caller")
     if isinstance(source, CompactModel):
         compact = source
     else:
@@ -54,6 +58,13 @@ def write(
     program = compact.exported_program(which)
     stored = stored or random_inputs(program, compact.manifest)
 
+    calibration = None
+    if options.precision == "int8":
+        recipe = compact.manifest.recipe or {}
+        data_args = {data["name"]: data.get("args", {}) for data in [recipe.get("data")] if data}
+        calibration = find_calibration(
+            options.calibration, program, compact.manifest, stored, data_args
+        )
     job = make_job(
         program,
         compact.manifest,
@@ -62,6 +73,7 @@ def write(
         parent=parent,
         which=which,
         options=options,
+        calibration=calibration,
         progress=progress,
     )
     if which == "dense":

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 
 import numpy as np
 import onnx
-import onnx_ir
 from onnx import TensorProto
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
 from compactmtl.errors import ExportError
 from compactmtl.export.precision.casts import branches, captured, mend_casts
 from compactmtl.export.precision.layers import constants
+from compactmtl.export.precision.order import in_order
 
 LARGEST = float(np.finfo(np.float16).max)
 
@@ -46,9 +46,7 @@ def to_fp16(model: onnx.ModelProto, keep: Iterable[str] = ()) -> onnx.ModelProto
         node_block_list=sorted(blocked),
     )
     mend_casts(converted.graph)
-    ordered = onnx_ir.from_proto(converted)
-    ordered.graph.sort()
-    result: onnx.ModelProto = onnx_ir.to_proto(ordered)
+    result = in_order(converted)
     _check_interface(model, result)
     return result
 

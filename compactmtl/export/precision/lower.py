@@ -9,9 +9,10 @@ from compactmtl.errors import CorruptFileError, ExportError
 from compactmtl.export.base import Job
 from compactmtl.export.parity import Drift, Parity
 from compactmtl.export.precision.fp16 import to_fp16
+from compactmtl.export.precision.int8 import Int8
 from compactmtl.export.precision.layers import layers
 from compactmtl.export.precision.search import Found, find_kept
-from compactmtl.export.sidecar import Budget, KeptLayer, Lowering
+from compactmtl.export.sidecar import Budget, KeptLayer, Lowering, Samples
 from compactmtl.export.stored import Array, Arrays
 
 Run = Callable[[Arrays], dict[str, Array]]
@@ -20,10 +21,13 @@ Run = Callable[[Arrays], dict[str, Array]]
 class Converter(Protocol):
     """Lowers an fp32 model, all of it or all but some layers."""
 
-    method: str
-    """How, in words."""
-    layers: Mapping[str, str]
-    """Node name to readable name of every layer that it can lower, in order."""
+    @property
+    def method(self) -> str:
+        """How, in words."""
+
+    @property
+    def layers(self) -> Mapping[str, str]:
+        """Node name to readable name of every layer that it can lower, in order."""
 
     def build(self, keep: Collection[str]) -> onnx.ModelProto:
         """Return the model with all layers lowered but those of ``keep``, by node name."""
@@ -58,7 +62,7 @@ def lower(
         NonFiniteError: An output holds NaN or Inf in the lower precision.
     """
     precision = job.options.precision
-    converter = Half(model)
+    converter = _converter(model, job)
     check = job.check
 
     def load(keep: Collection[str]) -> Run:
@@ -82,9 +86,13 @@ def lower(
         reason = str(error).strip().splitlines()[0]
         raise ExportError(f"onnx.checker refuses the {precision} model: {reason}") from error
     parity = check.drift(_load(lowered, run_with, precision))
+    samples = job.calibration
     parity.lowering = Lowering(
         method=converter.method,
         num_layers=len(converter.layers),
+        calibration=None
+        if samples is None
+        else Samples(source=samples.source, num=samples.num_samples),
         kept=[
             KeptLayer(name=converter.layers[name], costs=dict(found.costs[name]))
             for name in found.kept
@@ -95,6 +103,13 @@ def lower(
         },
     )
     return lowered, parity
+
+
+def _converter(model: onnx.ModelProto, job: Job) -> Converter:
+    if job.options.precision == "fp16":
+        return Half(model)
+    assert job.calibration is not None
+    return Int8(model, job.calibration)
 
 
 def _load(model: onnx.ModelProto, run_with: Callable[[bytes, str], Run], precision: str) -> Run:
