@@ -2,25 +2,22 @@
 
 Nothing of the compiler is used, and no rule about ops: the network runs, and either an output moves
 or none does. With weights, biases and inputs that are not negative nothing can cancel, so what does
-not move is no accident of the numbers.
+not move is no accident of the numbers. Two things more are left to chance that no network may rely
+on: which of equal maxima a pool remembers, and what a value holds that only fills up a layer.
 """
 
 import copy
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from unittest import mock
 
 import torch
+from noise_watch import LAYERS, Call, Watch
 from random_grouped_nets import GROUPED_STEPS, RandomGroupedNet, randomise_grouped
 from random_nets import SIZE
 from torch import Tensor, nn
 from torch.nn import functional
 
 MAX_POOL2D = functional.max_pool2d
-LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-Call = tuple[str, int]
-"""A layer's name, and its how manieth call."""
 
 
 class PositiveNet(RandomGroupedNet):
@@ -89,51 +86,6 @@ def positive_net(seed: int, num_steps: int = 10) -> nn.Module:
     return model
 
 
-@dataclass
-class Watch:
-    """Runs a network and lets a function see, and replace, what its layers read and make.
-
-    Attributes:
-        model: The network.
-        on_input: Called with (layer call, module, input); returns the input to use.
-        on_output: Called with (layer call, output); returns the output to use.
-    """
-
-    model: nn.Module
-    on_input: Callable[[Call, nn.Module, Tensor], Tensor] = lambda call, module, x: x
-    on_output: Callable[[Call, Tensor], Tensor] = lambda call, y: y
-    _calls: Counter[str] = field(default_factory=Counter)
-
-    def run(self, image: Tensor) -> list[Tensor]:
-        """Return the outputs."""
-        self._calls.clear()
-        handles = []
-        for name, module in self.model.named_modules():
-            if isinstance(module, LAYERS):
-                handles.append(module.register_forward_pre_hook(self._before(name)))
-                handles.append(module.register_forward_hook(self._behind(name)))
-        try:
-            with torch.no_grad():
-                return list(self.model(image).values())
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _before(self, name: str):
-        def hook(module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
-            return (self.on_input((name, self._calls[name]), module, args[0].clone()),)
-
-        return hook
-
-    def _behind(self, name: str):
-        def hook(module: nn.Module, args: tuple[Tensor], y: Tensor) -> Tensor:
-            call = (name, self._calls[name])
-            self._calls[name] += 1
-            return self.on_output(call, y)
-
-        return hook
-
-
 def constant_inputs(model: nn.Module, images: Iterable[Tensor]) -> dict[Call, Tensor]:
     """Return per call of a layer its input channels' constants, NaN where they vary.
 
@@ -166,6 +118,22 @@ def min_pool2d(x: Tensor, *args, **kwargs) -> Tensor | tuple[Tensor, Tensor]:
     """Pool as ``max_pool2d`` does, but take minima."""
     result = MAX_POOL2D(-x, *args, **kwargs)
     return (-result[0], result[1]) if isinstance(result, tuple) else -result
+
+
+def max_pool2d_anywhere(x: Tensor, *args, **kwargs) -> Tensor | tuple[Tensor, Tensor]:
+    """Pool as ``max_pool2d`` does, but of equal maxima remember the place of any one.
+
+    Which one that is, no pool promises. The first of a window lies in its even rows and columns:
+    an unpooled constant is 0 in all others, and a convolution that sees only the others (stride 2,
+    dilation 2, odd padding) seems not to read it. Here the places differ from window to window, and
+    are the same for the whole batch.
+    """
+    if not kwargs.get("return_indices"):
+        return MAX_POOL2D(x, *args, **kwargs)
+    generator = torch.Generator().manual_seed(2)  # noise of its own: no channel's disturbance
+    drawn = torch.rand(x[:1].shape, generator=generator, dtype=x.dtype)
+    _, places = MAX_POOL2D(x + 1e-9 * x.abs().amax().clamp(min=1) * drawn, *args, **kwargs)
+    return x.flatten(2).gather(2, places.flatten(2)).view_as(places), places
 
 
 def varying_outputs(model: nn.Module, images: Sequence[Tensor]) -> dict[Call, Tensor]:
@@ -216,12 +184,47 @@ def needed_channels(
         x[:, folded] = x[:1, folded]
         return x
 
-    disturbed = model if read is None else widened(model, read)
+    disturbed, numbers = model, set[int]()
+    if read is not None:
+        disturbed, numbers = widened(model, read), stored_numbers(model, images)
     needed: dict[Call, Tensor] = {}
     for call, size in num_channels(model, images[0]).items():
-        moved = [moved_by(disturbed, image, call, size, fold) for image in images[:2]]
+        moved = [moved_by(disturbed, image, call, size, fold, numbers) for image in images[:2]]
         needed[call] = torch.stack(moved).any(0)
     return needed
+
+
+def stored_numbers(model: nn.Module, images: Sequence[Tensor]) -> set[int]:
+    """Return the ops in whose place one number per channel does as well, for all inputs and sizes.
+
+    The network stores these numbers, then, and computes nothing for them: not even what would fill
+    up layers of equal groups, which may hold any number.
+    """
+    numbers: list[Tensor] = []
+
+    def note(op: int, y: Tensor) -> Tensor:
+        numbers.append(y[0].reshape(y.shape[1], -1)[:, 0])
+        return y
+
+    def store(op: int, y: Tensor) -> Tensor:
+        if len(y) > 1:
+            y = y.clone()
+            y[op + 1] = numbers[op].reshape(-1, *[1] * (y.ndim - 2))
+        return y
+
+    with mock.patch.object(functional, "max_pool2d", max_pool2d_anywhere):
+        Watch(model, on_value=note).run(images[0])
+        moved = torch.zeros(len(numbers), dtype=torch.bool)
+        for image in (images[0], images[-1]):
+            batch = image.expand(len(numbers) + 1, *image.shape[1:])
+            for y in Watch(model, on_value=store).run(batch):
+                moved |= differs(y)
+    return set((~moved).nonzero().flatten().tolist())
+
+
+def differs(y: Tensor) -> Tensor:
+    """Return which images of a batch, from 1 on, are not as image 0 is (bool)."""
+    return (y[1:] - y[:1]).abs().flatten(1).amax(1) > 1e-12 * y.abs().amax()
 
 
 def foldable(module: nn.Module, constants: Tensor) -> Tensor:
@@ -292,11 +295,12 @@ def used_columns(
 
 def moved_by(
     model: nn.Module, image: Tensor, call: Call, size: int,
-    fold: Callable[[Call, nn.Module, Tensor], Tensor],
+    fold: Callable[[Call, nn.Module, Tensor], Tensor], numbers: set[int],
 ) -> Tensor:  # fmt: skip
     """Return for which channels noise on this output of a layer moves an output of the network.
 
-    Image 0 of the batch goes without noise, image c + 1 with noise on channel c.
+    Image 0 of the batch goes without noise, image c + 1 with noise on channel c, and what the ops
+    return that are ``numbers`` is the same for all.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -308,10 +312,14 @@ def moved_by(
                 y[channel + 1, channel] += 0.1 + noise
         return y
 
+    def store(op: int, y: Tensor) -> Tensor:
+        return y[:1].expand_as(y).clone() if op in numbers else y
+
     batch = image.expand(size + 1, *image.shape[1:])
-    outputs = Watch(model, on_input=fold, on_output=disturb).run(batch)
-    moves = [(y[1:] - y[:1]).abs().flatten(1).amax(1) > 1e-12 * y.abs().amax() for y in outputs]
-    return torch.stack(moves).any(0)
+    with mock.patch.object(functional, "max_pool2d", max_pool2d_anywhere):
+        watch = Watch(model, on_input=fold, on_output=disturb, on_value=store if numbers else None)
+        outputs = watch.run(batch)
+    return torch.stack([differs(y) for y in outputs]).any(0)
 
 
 def num_channels(model: nn.Module, image: Tensor) -> dict[Call, int]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import pytest
 import torch
 from noise_oracle import (
-    Call,
     by_group,
     images_for,
     needed_channels,
@@ -20,6 +19,7 @@ from noise_oracle import (
     used_columns,
     varying_outputs,
 )
+from noise_watch import Call
 from torch import Tensor, nn
 
 from compactmtl.compiler.analysis import analyse
@@ -143,3 +143,33 @@ def test_the_oracle_sees_a_channel_too_many_and_one_too_few() -> None:
     assert f"{call} lacks {lost}" in faults(model, images, planned)
     planned.rows[call] = rows
     assert faults(model, images, planned) == []
+
+
+def test_the_oracle_trusts_no_pool_with_the_place_of_equal_maxima() -> None:
+    """Seed 137: constants are pooled, and what layers.2 makes of them goes back to their places.
+
+    layers.6 sees odd rows and columns only; the first place of a window is an even one.
+    """
+    model = positive_net(137)
+    images = images_for(model)
+    planned = plan(model, images[0])
+    assert faults(model, images, planned) == []
+    rows = planned.rows["layers.2", 0]
+    for lost in (8, 11):
+        planned.rows["layers.2", 0] = rows - {lost}
+        assert f"('layers.2', 0) lacks {lost}" in faults(model, images, planned)
+
+
+def test_the_oracle_sees_a_group_too_many_and_one_too_few() -> None:
+    """Seed 119: layers.7 wants something to read in the place of group 0 of layers.2: any number.
+
+    That of group 1 it takes as the layer makes it, together with row 4, which matters.
+    """
+    model = positive_net(119)
+    images = images_for(model)
+    planned = plan(model, images[0])
+    assert faults(model, images, planned) == []
+    for rows, kept in [({0, 1, 2, 3, 4, 5}, [2, 2, 2]), ({4, 5}, [0, 0, 2])]:
+        planned.rows["layers.2", 0] = rows
+        found = faults(model, images, planned)
+        assert f"('layers.2', 0) keeps {kept} rows for [0, 1, 2]" in found
