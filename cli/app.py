@@ -28,7 +28,7 @@ VERBS: dict[str, str] = {
     "compress": "Compile a checkpoint into a compact model, exactly.",
     "export": "Write the compact model and its dense twin for a runtime.",
     "bench": "Measure the compact model against its dense twin.",
-    "verify": "Repeat the check of exported files on another machine, without torch.",
+    "verify": "Run exported files on stored inputs and compare with stored outputs.",
     "evaluate": "Score models and exported files on labelled data, task by task.",
     "whatif": "Say what group sparsity would gain on this machine, before you train.",
     "calibrate": "Measure what layers cost in this machine's ONNX Runtime.",

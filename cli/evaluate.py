@@ -46,7 +46,7 @@ def evaluate(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Score checkpoints, compact models and exported files on labelled data, task by task.
+    """Score models and exported files on labelled data, task by task.
 
     All see the same images. Prints each task's own metrics and, where it has classes, one figure
     per class: one column per file, and its difference to the dense twin. A compact folder stands

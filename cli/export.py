@@ -74,7 +74,7 @@ def export(
         hardware_compatible=hardware_compatible,
     )
     exporter = find_target(target)
-    options.check_taken(target, exporter.takes)
+    options.check_taken(target, exporter.takes, exporter.precisions)
 
     jobs = make_jobs(folder, exporter, options.precision, dense=dense)
     written = []

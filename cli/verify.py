@@ -18,9 +18,9 @@ def verify(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Run exported files on stored inputs and compare them with stored outputs, without torch.
+    """Run exported files on stored inputs and compare with stored outputs.
 
-    Beside each file must lie what `export` wrote with it: its sidecar and reference.npz. Bytes are
+    Needs no torch. Beside each file must lie what `export` wrote with it: its sidecar and reference.npz. Bytes are
     checked against the sidecar's SHA-256, the file runs in its own runtime, and each task's output
     must be as close to torch in float64 as when it was exported. Stops at the first that is not.
 

@@ -14,6 +14,8 @@ EXTRAS = {
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb", "lightning"),
     "mlflow": ("mlflow", "lightning"),
+    "tensorrt": ("tensorrt",),
+    "rtx": ("tensorrt_rtx",),
 }
 """Optional extras of this package and the modules each brings."""
 

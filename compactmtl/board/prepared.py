@@ -35,14 +35,8 @@ def write_prepared(source: Path, path: Path, recipe: BuildRecipe) -> dict[str, A
     recipe.check_taken(FLAVOUR)
     file, described, profile = plan_build(source, recipe)
     prepared = path.with_name(PREPARED)
-    engines = dict(_standing(prepared))
-    engines[path.name] = {
-        "onnx": source.name,
-        "sha256": file.sha256,
-        "recipe": recipe.to_dict(),
-    }
-    document = {"format_version": FORMAT_VERSION, "status": "prepared", "engines": engines}
-    content = to_json(document)
+    entry = {path.name: {"onnx": source.name, "sha256": file.sha256, "recipe": recipe.to_dict()}}
+    content = prepared_bytes(dict(_standing(prepared)) | entry)
     write_together({prepared: content})
     return {
         **described,
@@ -65,6 +59,15 @@ def write_prepared(source: Path, path: Path, recipe: BuildRecipe) -> dict[str, A
             "command": COMMAND,
         },
     }
+
+
+def prepared_bytes(engines: dict[str, Any]) -> bytes:
+    """Return the content of ``tensorrt.json``.
+
+    Args:
+        engines: Engine name to its ONNX file, the SHA-256 of that, and the recipe.
+    """
+    return to_json({"format_version": FORMAT_VERSION, "status": "prepared", "engines": engines})
 
 
 def build_prepared(bindings: Bindings, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -71,7 +71,7 @@ class Job:
     which: Which
     options: Options
     source: Path | None = None
-    calibration: Stored | None = None
+    calibration: "Stored | None" = None
     progress: Progress | None = None
 
 
@@ -84,7 +84,7 @@ def make_job(
     parent: Parent,
     which: Which,
     options: Options | None = None,
-    calibration: Stored | None = None,
+    calibration: "Stored | None" = None,
     progress: Progress | None = None,
 ) -> Job:
     """Prepare an export: run the program in torch on what the artefact will be checked on.

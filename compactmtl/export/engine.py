@@ -12,7 +12,7 @@ from compactmtl.board.recipe import BuildRecipe
 from compactmtl.errors import NotPossibleHereError
 from compactmtl.export.base import Availability, Evidence, Exporter, Job
 from compactmtl.export.board_errors import translated
-from compactmtl.export.options import Dialect, Options
+from compactmtl.export.options import PRECISIONS, Dialect, Options, Precision
 from compactmtl.export.sidecar import Sidecar
 
 
@@ -30,6 +30,7 @@ class EngineExporter(Exporter):
     flavour: ClassVar[str]
     """Which TensorRT; see ``compactmtl.board.bindings``."""
     dialect: ClassVar[Dialect | None] = "tensorrt"
+    precisions: ClassVar[tuple[Precision, ...]] = PRECISIONS
     evidence: ClassVar[Evidence]
 
     def availability(self) -> Availability:

@@ -39,6 +39,7 @@ class Options:
         workspace_bytes: What an engine's kernels may use beside its tensors.
         compute_capabilities: GPUs to build for, as in ``8.9``; empty: the target's own choice.
         version_compatible: Let later versions of the runtime run the engine, too.
+        host: Where to build an engine, as one would type it after ``ssh``; None: here.
         hardware_compatible: Let other GPUs than the one it is built on run the engine, too.
     """
 
@@ -50,6 +51,7 @@ class Options:
     size: Size | None = None
     workspace_bytes: int = WORKSPACE_BYTES
     compute_capabilities: tuple[str, ...] = ()
+    host: str | None = None
     version_compatible: bool = False
     hardware_compatible: bool = False
 

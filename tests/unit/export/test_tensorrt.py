@@ -76,4 +76,6 @@ def test_settings_that_cannot_be_are_refused_before_the_board_sees_them(make, tm
 def test_gpus_are_not_chosen_here(make):
     exporter = find_target("tensorrt")
     with pytest.raises(UsageError, match="takes no `compute_capabilities`"):
-        Options(compute_capabilities=("8.7",)).check_taken("tensorrt", exporter.takes)
+        Options(compute_capabilities=("8.7",)).check_taken(
+            "tensorrt", exporter.takes, exporter.precisions
+        )

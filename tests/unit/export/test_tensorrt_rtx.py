@@ -97,7 +97,9 @@ def test_a_refused_operator_is_named_with_advice_and_leaves_nothing(make, tmp_pa
 def test_options_of_the_full_tensorrt_are_refused_by_name():
     exporter = find_target("tensorrt-rtx")
     with pytest.raises(UsageError, match="takes no `hardware_compatible`"):
-        Options(hardware_compatible=True).check_taken(exporter.target, exporter.takes)
+        Options(hardware_compatible=True).check_taken(
+            exporter.target, exporter.takes, exporter.precisions
+        )
 
 
 def test_it_cannot_be_run_without_a_gpu_and_says_so(engine, monkeypatch):

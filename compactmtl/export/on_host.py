@@ -1,0 +1,114 @@
+"""Build a TensorRT engine on another machine: the ONNX file goes there, the engine comes back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from compactmtl.board import errors as board
+from compactmtl.board.artefact import describe_source, plan_build, sidecar_path
+from compactmtl.board.bindings import FLAVOURS
+from compactmtl.board.errors import BoardError
+from compactmtl.board.files import sha256, write_together
+from compactmtl.board.prepared import PREPARED, prepared_bytes
+from compactmtl.board.recipe import BuildRecipe
+from compactmtl.errors import CorruptFileError, NotPossibleHereError
+from compactmtl.export.board_errors import translated
+from compactmtl.export.sidecar import Sidecar
+from compactmtl.remote.application import NAME, make_application
+from compactmtl.remote.folder import RemoteFolder, remote_folder
+from compactmtl.remote.ssh import Host, RemoteCommandError
+
+PYTHON = "python3"
+
+
+def build_on_host(
+    host: Host, source: Path, path: Path, recipe: BuildRecipe, *, flavour: str = FLAVOURS[0]
+) -> Sidecar:
+    """Build an engine on a host and bring it back with its sidecar; both or none are written.
+
+    The host needs Python 3.10, numpy and TensorRT. What is sent lies in a temporary folder there
+    and is removed afterwards, whatever happened.
+
+    Args:
+        host: The machine that is to run the engine, or one just like it.
+        source: The checked ONNX file, its sidecar beside it.
+        path: Where the engine goes.
+        recipe: Settings of the build.
+        flavour: Which TensorRT builds.
+
+    Raises:
+        NotPossibleHereError: The host does not answer, or has no Python.
+        CompactMTLError: What the build says there, with the exit code it had there.
+        CorruptFileError: What came back is not what was built.
+    """
+    with translated():
+        file, _, _ = plan_build(source, recipe)
+        describe_source(file)
+    entry = {"onnx": source.name, "sha256": file.sha256, "recipe": recipe.to_dict()}
+    sidecar = sidecar_path(source)
+    files: dict[str, Path | bytes] = {
+        NAME: make_application(),
+        PREPARED: prepared_bytes({path.name: entry}),
+        source.name: source,
+    }
+    if sidecar.is_file():
+        files[sidecar.name] = sidecar
+    with remote_folder(host) as folder:
+        folder.send(files)
+        _build(folder, flavour)
+        found = folder.fetch([path.name, sidecar_path(path).name])
+    plan, described = found[path.name], found[sidecar_path(path).name]
+    document = _read(host, described, path.name)
+    for what, stated, got in (
+        ("an engine", document.get("sha256"), sha256(plan)),
+        ("an engine of", document.get("parent", {}).get("sha256"), file.sha256),
+    ):
+        if stated != got:
+            raise CorruptFileError(
+                f"`{host.address}` sent {what} SHA-256 {got[:12]}, its sidecar says "
+                f"{str(stated)[:12]}",
+                hint="try again",
+            )
+    checked = Sidecar.model_validate(document)
+    with translated():
+        write_together({sidecar_path(path): described, path: plan})
+    return checked
+
+
+def _build(folder: RemoteFolder, flavour: str) -> None:
+    """Run the builder on the host; what it says in one line is raised as our own error."""
+    command = [PYTHON, NAME, "build", PREPARED, "--json"]
+    if flavour != FLAVOURS[0]:
+        command += ["--flavour", flavour]
+    try:
+        folder.run(command)
+    except RemoteCommandError as error:
+        address = folder.host.address
+        said = {
+            key: line.removeprefix(f"{key}: ")
+            for line in error.stderr
+            for key in ("error", "hint")
+            if line.startswith(f"{key}: ")
+        }
+        if "error" not in said:
+            reason = error.stderr[-1] if error.stderr else "no reason given"
+            raise NotPossibleHereError(
+                f"`{address}` cannot run the builder (exit code {error.code}): {reason}",
+                hint=f"it needs Python 3.10 with numpy: ssh {address} {PYTHON} --version",
+            ) from error
+        kinds = {kind.exit_code: kind for kind in reversed(BoardError.__subclasses__())}
+        kind = kinds.get(error.code, board.BuildError)
+        with translated():
+            raise kind(f"on `{address}`: {said['error']}", hint=said.get("hint", "")) from error
+
+
+def _read(host: Host, content: bytes, name: str) -> dict[str, Any]:
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise CorruptFileError(
+            f"the sidecar that `{host.address}` sent with `{name}` is not JSON: {error}"
+        ) from error
+    if not isinstance(document, dict):
+        raise CorruptFileError(f"the sidecar that `{host.address}` sent holds no object")
+    return document
