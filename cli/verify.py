@@ -20,9 +20,10 @@ def verify(
 ) -> None:
     """Run exported files on stored inputs and compare with stored outputs.
 
-    Needs no torch. Beside each file must lie what `export` wrote with it: its sidecar and reference.npz. Bytes are
-    checked against the sidecar's SHA-256, the file runs in its own runtime, and each task's output
-    must be as close to torch in float64 as when it was exported. Stops at the first that is not.
+    Needs no torch. Beside each file must lie what `export` wrote with it: its sidecar and
+    reference.npz. Bytes are checked against the sidecar's SHA-256, the file runs in its own
+    runtime, and each task's output must be as close to torch in float64 as when it was exported.
+    Stops at the first that is not.
 
     On a board without the rest of compactmtl: python -m compactmtl.board verify FILE.
 

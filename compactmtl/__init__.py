@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from compactmtl.report import report as report
     from compactmtl.sparsity import ProximalAdamW as ProximalAdamW
     from compactmtl.sparsity import groups as groups
-    from compactmtl.training import fit as fit
+    from compactmtl.training.fit import fit as fit
 
 
 def __getattr__(name: str) -> Any:

@@ -59,7 +59,7 @@ def _build(asked: argparse.Namespace) -> Iterator[tuple[Path, dict[str, Any]]]:
         **({"workspace_bytes": parse_bytes(asked.workspace)} if asked.workspace else {}),
     )
     if asked.file.suffix == ".json":
-        if recipe != BuildRecipe() or asked.out or asked.flavour != FLAVOURS[0]:
+        if recipe != BuildRecipe() or asked.out:
             raise AskedError(
                 f"`{asked.file}` says how its engines are built; options would say it again",
                 hint="give the ONNX file in its place to build with options",

@@ -17,7 +17,7 @@ from compactmtl.remote.ssh import Host
 class TensorRtExporter(EngineExporter):
     """Build an engine with TensorRT 10 or 11: here, on a host, or prepare it for a board.
 
-    Where TensorRT is not installed and no host is named, ``tensorrt.json`` says what is to be built.
+    Without TensorRT and without a host, ``tensorrt.json`` says what is to be built.
 
     The engine is for the GPU that it is built on. What is prepared is the checked ONNX file and
     the settings; nothing of another runtime is passed off as TensorRT's.

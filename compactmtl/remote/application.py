@@ -4,7 +4,7 @@ import io
 import zipfile
 from pathlib import Path
 
-import compactmtl.board
+from compactmtl.board import files as of_the_board
 
 NAME = "board.pyz"
 MAIN = "import sys\nfrom compactmtl.board.command import main\nsys.exit(main())\n"
@@ -14,7 +14,7 @@ STAMP = (1980, 1, 1, 0, 0, 0)
 
 def make_application() -> bytes:
     """Return the application; ``python3 board.pyz`` runs it on Python 3.10 with numpy."""
-    folder = Path(compactmtl.board.__file__).parent
+    folder = Path(of_the_board.__file__).parent
     files = {"__main__.py": MAIN, "compactmtl/__init__.py": ""}
     files |= {
         f"compactmtl/board/{path.relative_to(folder).as_posix()}": path.read_text(encoding="utf-8")

@@ -1,0 +1,104 @@
+"""A board on this machine: a real ssh server, reached by the real `ssh` program.
+
+Commands run in a shell in a folder of their own, with this Python as `python3`.
+"""
+
+import asyncio
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import SimpleNamespace
+
+import asyncssh
+
+CHUNK = 65536
+
+
+async def _handle(process, home, environment):
+    child = await asyncio.create_subprocess_shell(
+        process.command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=home,
+        env=environment,
+    )
+
+    async def feed():
+        with suppress(BrokenPipeError, ConnectionResetError):
+            while data := await process.stdin.read(CHUNK):
+                child.stdin.write(data)
+                await child.stdin.drain()
+            child.stdin.close()
+
+    async def drain(source, target):
+        while data := await source.read(CHUNK):
+            target.write(data)
+
+    feeding = asyncio.create_task(feed())
+    await asyncio.gather(drain(child.stdout, process.stdout), drain(child.stderr, process.stderr))
+    code = await child.wait()
+    feeding.cancel()
+    process.exit(code)
+
+
+@contextmanager
+def local_board(folder: Path, monkeypatch) -> Iterator[SimpleNamespace]:
+    """Start the server and make `ssh board` lead to it.
+
+    Yields the board's ``home`` and ``bin``, whose programs come first in its PATH.
+    """
+    home, programs = folder / "home", folder / "bin"
+    for each in (home, programs):
+        each.mkdir(parents=True)
+    # No link: a virtual environment's Python must be called by its own path.
+    (programs / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (programs / "python3").chmod(0o755)
+    environment = {"PATH": f"{programs}:/usr/bin:/bin", "HOME": str(home), "TMPDIR": str(home)}
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    key.write_private_key(folder / "key")
+    (folder / "key").chmod(0o600)
+    (folder / "authorized").write_bytes(key.export_public_key())
+    loop = asyncio.new_event_loop()
+
+    async def start():
+        return await asyncssh.listen(
+            "127.0.0.1",
+            0,
+            server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
+            authorized_client_keys=str(folder / "authorized"),
+            process_factory=lambda process: _handle(process, home, environment),
+            encoding=None,
+        )
+
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+    (folder / "config").write_text(
+        "Host board\n"
+        f"  HostName 127.0.0.1\n  Port {server.get_port()}\n  User somebody\n"
+        f"  IdentityFile {folder / 'key'}\n  IdentitiesOnly yes\n  BatchMode yes\n"
+        "  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n"
+        "Host nowhere\n  HostName 127.0.0.1\n  Port 1\n  BatchMode yes\n"
+    )
+    monkeypatch.setenv("COMPACTMTL_SSH", f"ssh -F {folder / 'config'}")
+
+    async def stop():
+        server.close()
+        await server.wait_closed()
+
+    try:
+        yield SimpleNamespace(home=home, programs=programs, environment=environment)
+    finally:
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(30)
+        loop.close()
+
+
+def has_ssh() -> bool:
+    """Tell whether there is an ssh client here."""
+    return shutil.which("ssh") is not None
