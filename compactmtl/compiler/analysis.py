@@ -1,4 +1,4 @@
-"""Find out which channels are constant and which are live: one pass forward, one backward."""
+"""Find out which channels are constant and which are live: a pass forward, a pass backward."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,8 @@ from compactmtl.compiler.normalise import op_name, written_in_place
 from compactmtl.compiler.rules import Facts, Rule, find_rule
 from compactmtl.compiler.rules.base import none_constant
 from compactmtl.compiler.rules.constant import constant_rule
-from compactmtl.compiler.rules.sharing import layers_to_keep
+from compactmtl.compiler.rules.layer import Layer
+from compactmtl.compiler.rules.sharing import calls, layers_to_keep
 from compactmtl.compiler.value import fake_tensor, symbolic_shape, value_of
 from compactmtl.errors import CompilerError
 
@@ -18,8 +19,13 @@ def analyse(module: fx.GraphModule, *, rules: Sequence[Rule] = ()) -> Facts:
     """Return the facts of a normalised graph.
 
     One pass each way reaches the fixpoint: whether a channel is constant does not depend on who
-    reads it, and a live channel that varies already marks everything it reads. The pass forward is
-    repeated where a layer that is called several times turns out to have a call that is opaque.
+    reads it, and a live channel that varies already marks everything it reads. Only layers that are
+    called several times make a pass repeat. Forward: where a call turns out to be opaque. Backward:
+    what a call reads depends on what is live in the others, and these may come before it. So each
+    pass starts with what the last one found that the calls have in common, at first nothing. That
+    only grows (rows and columns from absent to present, constants from present to absent), so the
+    passes end; in the last one nothing was new, so every call knew of all that are live. Starting
+    from nothing, no two dead calls keep each other.
 
     Args:
         module: The graph.
@@ -35,8 +41,11 @@ def analyse(module: fx.GraphModule, *, rules: Sequence[Rule] = ()) -> Facts:
         if not found:
             break
         whole = {**whole, **found}
-    for node in reversed(module.graph.nodes):
-        _backward(node, facts)
+    own = dict(facts.rules)
+    while _any_news(facts):
+        facts.rules.update(own)
+        for live in facts.live.values():
+            live.zero_()
     return facts
 
 
@@ -65,21 +74,31 @@ def _forward(node: fx.Node, facts: Facts, tainted: set[fx.Node], rules: Sequence
         _check_size(facts.constants[node], node, node, facts)
 
 
-def _backward(node: fx.Node, facts: Facts) -> None:
+def _any_news(facts: Facts) -> bool:
+    """Go backward once; tell whether more is live in the calls of a layer than it knew."""
+    news = [_backward(node, facts) for node in reversed(facts.module.graph.nodes)]
+    return any(news)
+
+
+def _backward(node: fx.Node, facts: Facts) -> bool:
     rule = facts.rules.get(node)
     if rule is not None:
         rule = constant_rule(node, facts) or rule.settled(node, facts)
         facts.rules[node] = rule
+        news = False
         if facts.live[node].any():
+            if isinstance(rule, Layer) and len(calls(node, facts)) > 1:
+                news = rule.join(node, facts)
             for source, channels in rule.reads(node, facts).items():
                 _check_size(channels, source, node, facts)
                 facts.live[source] |= channels
-        return
+        return news
     if reads_size_only(node, facts):
-        return
+        return False
     for source in node.all_input_nodes:  # opaque, the output, or a op on numbers: needs all
         if source in facts.live:
             facts.live[source][:] = True
+    return False
 
 
 def _check_size(channels: Tensor, value: fx.Node, node: fx.Node, facts: Facts) -> None:

@@ -108,9 +108,15 @@ def opaque_table(facts: Facts) -> list[dict[str, str]]:
 def carrier_table(facts: Facts) -> list[dict[str, Any]]:
     """Return the constant channels that zero-padded convolutions keep."""
     rows = []
-    for name, (node, *_) in layers(facts).items():  # all calls have the same carriers
-        rule = facts.rules.get(node)
-        for carrier in rule.carriers(node, facts) if isinstance(rule, (Conv, Grouped)) else []:
-            value = facts.constants[node.args[0]][carrier].item()  # type: ignore[index]
-            rows.append({"layer": name, "channel": carrier, "value": value})
+    for name, calls in layers(facts).items():
+        for node in calls:
+            rule = facts.rules.get(node)
+            if not isinstance(rule, (Conv, Grouped)):
+                continue
+            coming = rule.incoming(node, facts)
+            rows += [
+                {"layer": name, "channel": carrier, "value": coming[carrier].item()}
+                for carrier in rule.carriers(node, facts)
+            ]
+            break  # all calls have the same
     return rows

@@ -178,7 +178,7 @@ class Lowering:
         """
         source = node.args[0]
         assert isinstance(source, fx.Node)
-        stored, wanted = stored or self._available(source), channel_ids(read)
+        stored, wanted = stored or self.available(source), channel_ids(read)
         if wanted == stored:
             return self.gather(node, wanted)
         _, width = cheapest_read(
@@ -187,16 +187,20 @@ class Lowering:
             read=len(wanted),
             stored=len(stored),
             widen=widen,
-            is_selection=source in self._views,
+            is_selection=self.is_selection(source),
         )
         return self.gather(node, _widened(wanted, stored, width))
 
-    def _available(self, node: fx.Node) -> Layout:
+    def is_selection(self, node: fx.Node) -> bool:
+        """Tell whether a value is a selection of another, so that reading it is a gather anyway."""
+        return node in self._views
+
+    def available(self, node: fx.Node) -> Layout:
         """Return the channels that can be read of a value: of a selection all that are stored."""
         if node not in self._views:
             return self.layout(node)
         base, channels = self._views[node]
-        stored = set(self._available(base))
+        stored = set(self.available(base))
         return tuple(channel for channel, source in channels.items() if source in stored)
 
     def gather(self, node: fx.Node, wanted: Layout) -> Layout:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from torch import fx
 
 from compactmtl.compiler.rules import Facts
-from compactmtl.compiler.rules.sharing import calls, is_shared
+from compactmtl.compiler.rules.sharing import cut_calls, is_shared
 
 
 @dataclass
@@ -40,8 +40,7 @@ def find_spaces(facts: Facts) -> dict[fx.Node, Space]:
             if facts.num_channels(other) == facts.num_channels(node):
                 parent[root(other)] = root(node)
         if rule.cuts:  # a call of which only constants matter has another rule, and its own space
-            cut = (call for call in calls(node, facts) if facts.rules[call].cuts)
-            parent[root(node)] = root(next(cut))
+            parent[root(node)] = root(cut_calls(node, facts)[0])
     joint = {root(n) for n, rule in facts.rules.items() if rule.cuts and is_shared(n, facts)}
     spaces: dict[fx.Node, Space] = {}
     for node in facts.values:

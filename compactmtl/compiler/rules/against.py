@@ -98,6 +98,8 @@ def against_constant(node: fx.Node, facts: Facts, *, one_number: bool = False) -
             numbers, matters = numbers[:1], torch.tensor([True])
         else:
             same, matters = True, facts.live[node]
+            if _name(node) == "mul":  # by a constant 0 of the other: 0 does as well
+                numbers = numbers.masked_fill(numbers.isnan() & (facts.constants[node] == 0), 0.0)
         if same and operand.meta["val"].is_floating_point() and not numbers[matters].isnan().any():
             return AgainstConstant(numbers, position)
     return None

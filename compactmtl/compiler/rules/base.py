@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, fx
 
+from compactmtl.compiler.rules.joint import Joint
 from compactmtl.compiler.value import Value, attribute
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ class Facts:
         live: Per channel whether its content must be right.
         whole: Per first parameter of a layer why the layer must stay whole.
         readers: Per parameter or buffer the nodes that use it, in graph order.
-        memo: What was found out about a layer from all its calls: by question and first call.
+        joint: Per first call of a layer that is called several times what its calls have in
+            common.
+        memo: What was found out about a layer from all its calls: by first call and question.
         sizes: Per size that is free the first value that has it, and its axis.
     """
 
@@ -45,7 +48,8 @@ class Facts:
     whole: dict[str, str] = field(default_factory=dict)
     readers: dict[str, list[fx.Node]] = field(init=False)
     sizes: dict[object, tuple[fx.Node, int]] = field(default_factory=dict)
-    memo: dict[tuple[str, fx.Node], Tensor] = field(init=False, default_factory=dict)
+    joint: dict[fx.Node, Joint] = field(default_factory=dict)
+    memo: dict[fx.Node, dict[str, Tensor]] = field(init=False, default_factory=dict)
     _patterns: dict[str, Tensor] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, fx
 
 from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule
-from compactmtl.compiler.rules.sharing import common
+from compactmtl.compiler.rules.joint import common
 
 if TYPE_CHECKING:
     from compactmtl.compiler.lower import Lowering

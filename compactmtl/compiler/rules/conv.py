@@ -8,27 +8,16 @@ from torch import Tensor, fx
 
 from compactmtl.compiler.layer_cost import conv_shape
 from compactmtl.compiler.precision import to_double
-from compactmtl.compiler.rules.base import (
-    ChannelSets,
-    Facts,
-    Rule,
-    channelwise,
-    one_input,
-)
+from compactmtl.compiler.rules.base import ChannelSets, Facts, channelwise, one_input
+from compactmtl.compiler.rules.layer import Layer
 from compactmtl.compiler.rules.sharing import (
-    calls,
-    incoming,
-    is_shared,
-    live_anywhere,
     live_input,
     lowered_calls,
-    once,
     read_anywhere,
     read_together,
 )
 from compactmtl.compiler.rules.weights import (
     argument,
-    is_padded,
     num_groups,
     refuses_weights,
     set_rows,
@@ -40,7 +29,7 @@ if TYPE_CHECKING:
     from compactmtl.compiler.lower import Lowering
 
 
-class Conv(Rule):
+class Conv(Layer):
     """``y[:, o] = sum_i W[o, i] * x[:, i] + b[o]``, * a convolution (1d, 2d, 3d) or a product.
 
     Rewrites:
@@ -61,8 +50,6 @@ class Conv(Rule):
     """
 
     ops = frozenset({"conv1d", "conv2d", "conv3d", "linear"})
-    is_source = True
-    cuts = True
 
     def wants_axis(self, node: fx.Node) -> int | None:
         """Want axis 1; a linear layer the last one."""
@@ -84,16 +71,12 @@ class Conv(Rule):
         """Return where a kernel of (rows, columns) is not zero."""
         return facts.pattern(node.args[1])
 
-    def _has_border(self, node: fx.Node) -> bool:
-        """Tell whether some positions of the output do not see all taps of the kernel."""
-        return is_padded(node)
+    def uses(self, node: fx.Node, rows: Tensor, facts: Facts) -> Tensor:
+        """Return the columns that are not zero in any of the rows."""
+        return used_columns(self._pattern(node, facts), rows)
 
-    def constants(self, node: fx.Node, facts: Facts) -> Tensor:
-        """A row is constant if it reads nothing that varies, not even a constant's border."""
-        coming = facts.constants[channelwise(node)]
-        return self._outgoing(node, facts, coming, has_border=self._has_border(node))
-
-    def _outgoing(self, node: fx.Node, facts: Facts, coming: Tensor, *, has_border: bool) -> Tensor:
+    def outgoing(self, node: fx.Node, facts: Facts, coming: Tensor, *, has_border: bool) -> Tensor:
+        """Add the products with constants and the bias, where nothing else is read."""
         varies = coming.isnan()
         if has_border:
             varies = varies | (coming != 0)
@@ -108,37 +91,13 @@ class Conv(Rule):
             result = result + facts.tensor(bias).double()
         return torch.where(reads_varying, torch.full_like(result, math.nan), result)
 
-    # Of the layer, in all its calls.
-
-    def _is_padded(self, node: fx.Node, facts: Facts) -> bool:
-        """Tell whether any call has a border."""
-        return any(self._has_border(call) for call in calls(node, facts))
-
-    def _row_constants(self, node: fx.Node, facts: Facts) -> Tensor:
-        """Return the rows that are constant by what all calls have in common."""
-        if not is_shared(node, facts):
-            return facts.constants[node]
-        coming, has_border = incoming(node, facts), self._is_padded(node, facts)
-        own = argument(node, 2, None)  # calls with one weight may have biases of their own
-        return once(
-            f"rows with {own}",
-            node,
-            facts,
-            lambda: self._outgoing(node, facts, coming, has_border=has_border),
-        )
-
     def carrier(self, node: fx.Node, facts: Facts) -> int | None:
-        """Return the constant input channel that stands for all constant ones, if one is needed.
-
-        Calls must agree on it while liveness of the earlier ones is unknown: any row counts.
-        """
-        coming = incoming(node, facts).nan_to_num(0.0)
-        if not self._is_padded(node, facts) or not coming.any():
+        """Return the constant input channel that stands for all constant ones, if one is needed."""
+        coming = self.incoming(node, facts).nan_to_num(0.0)
+        if not self.is_bordered(node, facts) or not coming.any():
             return None
-        rows = self._row_constants(node, facts).isnan()
-        if not is_shared(node, facts):
-            rows = rows & facts.live[node]
-        read = used_columns(self._pattern(node, facts), rows)
+        rows = self.row_constants(node, facts).isnan() & self.live_rows(node, facts)
+        read = self.uses(node, rows, facts)
         candidates = torch.where(read, coming.abs(), torch.zeros_like(coming))
         return int(candidates.argmax()) if candidates.max() > 0 else None
 
@@ -152,8 +111,8 @@ class Conv(Rule):
 
         A row that is live in another call only may be anything in this one, so it reads nothing.
         """
-        rows = facts.live[node] & self._row_constants(node, facts).isnan()
-        used, coming = used_columns(self._pattern(node, facts), rows), incoming(node, facts)
+        rows = facts.live[node] & self.row_constants(node, facts).isnan()
+        used, coming = self.uses(node, rows, facts), self.incoming(node, facts)
         read = used & coming.isnan()
         carrier = self.carrier(node, facts)
         if carrier is not None and (used & (coming.nan_to_num(0.0) != 0)).any():
@@ -175,9 +134,9 @@ class Conv(Rule):
         kept = torch.tensor(layout, dtype=torch.int64)
         weight = to_double(self._weight(old, facts)[kept])
         bias_value = None if bias is None else lowering.tensor(bias)[kept]
-        constants = self._row_constants(old, facts)[kept]
-        live = live_anywhere(old, facts)[kept]
-        coming = incoming(old, facts).nan_to_num(0.0).to(weight.dtype)
+        constants = self.row_constants(old, facts)[kept]
+        live = self.live_rows(old, facts)[kept]
+        coming = self.incoming(old, facts).nan_to_num(0.0).to(weight.dtype)
         constant, carrier = coming != 0, self.carrier(old, facts)
         if constant.any():
             folded = weight[:, constant]

@@ -8,17 +8,11 @@ from torch import Tensor, fx
 
 from compactmtl.compiler.layer_cost import conv_shape
 from compactmtl.compiler.precision import to_double
-from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule, channelwise, one_input
-from compactmtl.compiler.rules.sharing import (
-    calls,
-    incoming,
-    is_shared,
-    layout_of_all_calls,
-    live_anywhere,
-)
+from compactmtl.compiler.rules.base import ChannelSets, Facts, one_input
+from compactmtl.compiler.rules.layer import Layer
+from compactmtl.compiler.rules.sharing import layout_of_all_calls, lowered_calls
 from compactmtl.compiler.rules.weights import (
     argument,
-    is_padded,
     num_groups,
     refuses_weights,
     set_rows,
@@ -28,7 +22,7 @@ if TYPE_CHECKING:
     from compactmtl.compiler.lower import Lowering
 
 
-class Depthwise(Rule):
+class Depthwise(Layer):
     """``y[:, c] = W[c] * x[:, c] + b[c]``, * a convolution: groups = input = output channels.
 
     Rewrites: weight, bias and groups are cut to the channels that are read: all that the input
@@ -40,8 +34,6 @@ class Depthwise(Rule):
     """
 
     ops = frozenset({"conv1d", "conv2d", "conv3d"})
-    is_source = True
-    cuts = True
 
     def refuses(self, node: fx.Node, facts: Facts) -> str:
         """Refuse what ``refuses_weights`` does, and all but one filter per channel."""
@@ -53,12 +45,12 @@ class Depthwise(Rule):
             return "it is not depthwise"
         return ""
 
-    def constants(self, node: fx.Node, facts: Facts) -> Tensor:
-        """Apply filter and bias to constants; a zero filter makes a constant of anything."""
-        coming = facts.constants[channelwise(node)]
-        return self._outgoing(node, facts, coming, has_border=is_padded(node))
+    def uses(self, node: fx.Node, rows: Tensor, facts: Facts) -> Tensor:
+        """Return the rows themselves, those with a filter."""
+        return rows & facts.pattern(node.args[1])[:, 0]
 
-    def _outgoing(self, node: fx.Node, facts: Facts, coming: Tensor, *, has_border: bool) -> Tensor:
+    def outgoing(self, node: fx.Node, facts: Facts, coming: Tensor, *, has_border: bool) -> Tensor:
+        """Apply filter and bias to constants; a zero filter makes a constant of anything."""
         pattern = facts.pattern(node.args[1])[:, 0]
         coming = torch.where(pattern, coming, torch.zeros_like(coming))
         if has_border:
@@ -67,16 +59,9 @@ class Depthwise(Rule):
         bias = argument(node, 2, None)
         return result if bias is None else result + facts.tensor(bias).double()
 
-    def _row_constants(self, node: fx.Node, facts: Facts) -> Tensor:
-        """Return the channels that are constant by what all calls have in common."""
-        if not is_shared(node, facts):
-            return facts.constants[node]
-        has_border = any(is_padded(call) for call in calls(node, facts))
-        return self._outgoing(node, facts, incoming(node, facts), has_border=has_border)
-
     def reads(self, node: fx.Node, facts: Facts) -> ChannelSets:
         """Read the live channels that vary."""
-        return one_input(node, facts.live[node] & self._row_constants(node, facts).isnan())
+        return one_input(node, facts.live[node] & self.row_constants(node, facts).isnan())
 
     def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
         """Need the same channels stored, also those of constant output."""
@@ -85,7 +70,7 @@ class Depthwise(Rule):
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
         """Cut weight, bias and groups to the channels that are read."""
         facts, old = lowering.facts, lowering.original(node)
-        if is_shared(old, facts):
+        if len(lowered_calls(old, lowering)) > 1:
             layout = layout_of_all_calls(node, lowering)
         else:
             layout = lowering.read(
@@ -95,7 +80,7 @@ class Depthwise(Rule):
             )
         lowering.plan.rows[old.name] = layout
         kept = torch.tensor(layout, dtype=torch.int64)
-        live, constants = live_anywhere(old, facts)[kept], self._row_constants(old, facts)[kept]
+        live, constants = self.live_rows(old, facts)[kept], self.row_constants(old, facts)[kept]
         bias = argument(node, 2, None)
         weight, bias_value = set_rows(
             to_double(facts.tensor(node.args[1])[kept]),

@@ -9,19 +9,12 @@ from torch import Tensor, fx
 
 from compactmtl.compiler.layer_cost import conv_shape
 from compactmtl.compiler.precision import to_double
-from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule, channelwise, one_input
-from compactmtl.compiler.rules.sharing import (
-    calls,
-    incoming,
-    is_shared,
-    live_anywhere,
-    live_input,
-    read_anywhere,
-)
+from compactmtl.compiler.rules.base import ChannelSets, Facts, channelwise, one_input
+from compactmtl.compiler.rules.layer import Layer
+from compactmtl.compiler.rules.sharing import live_input, lowered_calls, read_anywhere
 from compactmtl.compiler.rules.weights import (
     argument,
     by_group,
-    is_padded,
     num_groups,
     refuses_weights,
     set_rows,
@@ -32,7 +25,7 @@ if TYPE_CHECKING:
     from compactmtl.compiler.lower import Lowering
 
 
-class Grouped(Rule):
+class Grouped(Layer):
     """``y[:, g, r] = sum_c W[g, r, c] * x[:, g, c] + b[g, r]``, * a convolution (1d, 2d, 3d).
 
     Rewrites:
@@ -49,8 +42,6 @@ class Grouped(Rule):
     """
 
     ops = frozenset({"conv1d", "conv2d", "conv3d"})
-    is_source = True
-    cuts = True
 
     def refuses(self, node: fx.Node, facts: Facts) -> str:
         """Refuse what ``refuses_weights`` does, and a single group."""
@@ -60,38 +51,28 @@ class Grouped(Rule):
     # All of the following are by group: rows (G, R), columns (G, C), kernels (G, R, C).
 
     def _incoming(self, node: fx.Node, facts: Facts) -> Tensor:
-        """Return the constants that come into all calls."""
-        return incoming(node, facts).reshape(num_groups(node), -1)
+        return self.incoming(node, facts).reshape(num_groups(node), -1)
 
     def _pattern(self, node: fx.Node, facts: Facts) -> Tensor:
         return by_group(node, facts.pattern(node.args[1]))
 
-    def _is_padded(self, node: fx.Node, facts: Facts) -> bool:
-        """Tell whether any call has a border."""
-        return any(is_padded(call) for call in calls(node, facts))
+    def uses(self, node: fx.Node, rows: Tensor, facts: Facts) -> Tensor:
+        """Return the columns that are not zero in any of the rows of their group."""
+        return self._columns_of(node, rows, facts).flatten()
 
-    def _row_constants(self, node: fx.Node, facts: Facts) -> Tensor:
-        """Return the rows that are constant by what all calls have in common."""
-        if not is_shared(node, facts):
-            return facts.constants[node]
-        coming = self._incoming(node, facts)
-        return self._outgoing(node, facts, coming, has_border=self._is_padded(node, facts))
-
-    def _used(self, node: fx.Node, facts: Facts, live: Tensor) -> Tensor:
-        """Return the columns in which a live row is not zero that has to be computed."""
-        rows = live & self._row_constants(node, facts).isnan()
+    def _columns_of(self, node: fx.Node, rows: Tensor, facts: Facts) -> Tensor:
         pattern = self._pattern(node, facts)
         return (pattern & rows.reshape(*pattern.shape[:2], 1)).any(1)
 
-    def _carriers(self, node: fx.Node, facts: Facts) -> Tensor:
-        """Return the columns that stand for all constant ones of their group; none unpadded.
+    def _used(self, node: fx.Node, facts: Facts, live: Tensor) -> Tensor:
+        """Return the columns in which a live row is not zero that has to be computed."""
+        return self._columns_of(node, live & self.row_constants(node, facts).isnan(), facts)
 
-        Calls must agree on them while liveness of the earlier ones is unknown: any row counts.
-        """
-        live = facts.live[node]
-        used = self._used(node, facts, torch.ones_like(live) if is_shared(node, facts) else live)
+    def _carriers(self, node: fx.Node, facts: Facts) -> Tensor:
+        """Return the columns that stand for all constant ones of their group; none unpadded."""
+        used = self._used(node, facts, self.live_rows(node, facts))
         coming = self._incoming(node, facts).nan_to_num(0.0)
-        if not self._is_padded(node, facts):
+        if not self.is_bordered(node, facts):
             return torch.zeros_like(used)
         candidates = torch.where(used, coming.abs(), torch.zeros_like(coming))
         largest, column = candidates.max(1, keepdim=True)
@@ -102,12 +83,9 @@ class Grouped(Rule):
         carriers: list[int] = self._carriers(node, facts).flatten().nonzero().flatten().tolist()
         return carriers
 
-    def constants(self, node: fx.Node, facts: Facts) -> Tensor:
-        """A row is constant if it reads nothing that varies, not even a constant's border."""
-        coming = facts.constants[channelwise(node)].reshape(num_groups(node), -1)
-        return self._outgoing(node, facts, coming, has_border=is_padded(node))
-
-    def _outgoing(self, node: fx.Node, facts: Facts, coming: Tensor, *, has_border: bool) -> Tensor:
+    def outgoing(self, node: fx.Node, facts: Facts, coming: Tensor, *, has_border: bool) -> Tensor:
+        """Add the products with constants and the bias, where nothing else is read."""
+        coming = coming.reshape(num_groups(node), -1)
         pattern = self._pattern(node, facts)
         varies = coming.isnan()
         if has_border:
@@ -131,7 +109,7 @@ class Grouped(Rule):
     def pad_rows(self, node: fx.Node, needed: Tensor, facts: Facts) -> Tensor:
         """Fill every group with a needed row up to the same number of rows."""
         rows = needed.reshape(num_groups(node), -1)
-        return _fill(rows, rows.any(1), live_anywhere(node, facts).reshape(rows.shape)).flatten()
+        return _fill(rows, rows.any(1), self.live_rows(node, facts).reshape(rows.shape)).flatten()
 
     def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
         """Need what is read, filled up to the same number of columns, one at least."""
@@ -160,7 +138,7 @@ class Grouped(Rule):
         weight *= read.reshape(*read.shape, *[1] * (weight.ndim - 3))
         if shift.any():
             bias_value = shift if bias_value is None else bias_value + shift
-        live, constants = live_anywhere(old, facts)[kept], self._row_constants(old, facts)[kept]
+        live, constants = self.live_rows(old, facts)[kept], self.row_constants(old, facts)[kept]
         weight, bias_value = set_rows(
             weight.flatten(0, 1),
             bias_value,
@@ -186,7 +164,7 @@ class Grouped(Rule):
             owners == sorted(owners) and sorted(set(owners)) == alive.tolist() and len(sizes) == 1
         )
         wanted = self.needs(old, lowering.need(old), lowering.facts)[channelwise(old)]
-        if fits and not is_shared(old, lowering.facts):
+        if fits and len(lowered_calls(old, lowering)) == 1:
             groups = len(alive)
             read = torch.tensor(
                 lowering.read(

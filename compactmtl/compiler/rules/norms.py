@@ -8,7 +8,7 @@ from torch import Tensor, fx
 
 from compactmtl.compiler.rules.base import ChannelSets, Facts, Rule, channelwise, one_input
 from compactmtl.compiler.rules.blocks import bring_whole_blocks, whole_blocks
-from compactmtl.compiler.rules.sharing import is_shared, refuses_sharing
+from compactmtl.compiler.rules.sharing import lowered_calls, refuses_sharing
 from compactmtl.compiler.rules.weights import argument
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ class GroupNorm(Rule):
         """Bring the input to whole groups and cut parameters and number of groups."""
         old = lowering.original(node)
         size, needed = self.group_size(old, lowering.facts), lowering.need(old)
-        if self.cuts and is_shared(old, lowering.facts):  # inputs of two calls may store more
+        if (
+            self.cuts and len(lowered_calls(old, lowering)) > 1
+        ):  # inputs of two calls may store more
             groups = needed.reshape(-1, size).any(1).nonzero().flatten().tolist()
             layout = tuple(group * size + i for group in groups for i in range(size))
             node.update_arg(0, lowering.select(channelwise(node), layout))

@@ -3,10 +3,11 @@
 The calls of a layer are the ops that use its first parameter. They are cut together if all of them
 are the same op with the parameters at the same places: then every call computes the same rows of
 the same columns. Facts about values stay per call; a column counts as constant where it is the same
-constant in all calls, and as read where any call reads it.
+constant in all calls in which a live row uses it (see ``joint``), and as read where any call reads
+it. A call that nobody reads, or only constants of, has no say.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,9 +26,17 @@ def calls(node: fx.Node, facts: Facts) -> list[fx.Node]:
     return facts.readers[name] if name else [node]
 
 
+def cut_calls(node: fx.Node, facts: Facts) -> list[fx.Node]:
+    """Return the calls of a layer that stay calls, once liveness is known.
+
+    Those of which only constants matter, or nothing, have got another rule.
+    """
+    return [call for call in calls(node, facts) if facts.rules[call].cuts]
+
+
 def is_shared(node: fx.Node, facts: Facts) -> bool:
-    """Tell whether a layer is called several times."""
-    return len(calls(node, facts)) > 1
+    """Tell whether several calls of a layer stay, once liveness is known."""
+    return len(cut_calls(node, facts)) > 1
 
 
 def refuses_sharing(node: fx.Node, facts: Facts) -> str:
@@ -72,31 +81,9 @@ def layers_to_keep(facts: Facts) -> dict[str, str]:
     return found
 
 
-def common(constants: Sequence[Tensor]) -> Tensor:
-    """Return the constants that are the same in all calls, NaN elsewhere."""
-    first = constants[0]
-    for other in constants[1:]:
-        first = torch.where(first == other, first, torch.full_like(first, torch.nan))
-    return first
-
-
-def incoming(node: fx.Node, facts: Facts) -> Tensor:
-    """Return the constants that come into all calls of a layer, NaN where they vary or differ."""
-    layer = calls(node, facts)
-    return once(
-        "incoming", node, facts, lambda: common([facts.constants[channelwise(c)] for c in layer])
-    )
-
-
-def live_anywhere(node: fx.Node, facts: Facts) -> Tensor:
-    """Return the output channels of a layer that are live in any call."""
-    layer = calls(node, facts)
-    return once("live", node, facts, lambda: torch.stack([facts.live[c] for c in layer]).any(0))
-
-
 def read_anywhere(rule: Rule, node: fx.Node, facts: Facts) -> Tensor:
     """Return the input channels that any call of a layer reads, once liveness is known."""
-    layer = calls(node, facts)
+    layer = cut_calls(node, facts)
     return once(
         f"read by {type(rule).__name__}",
         node,
@@ -107,7 +94,7 @@ def read_anywhere(rule: Rule, node: fx.Node, facts: Facts) -> Tensor:
 
 def live_input(node: fx.Node, facts: Facts) -> Tensor:
     """Return the input channels of a layer that are live in any call, once liveness is known."""
-    layer = calls(node, facts)
+    layer = cut_calls(node, facts)
     return once(
         "live input",
         node,
@@ -121,16 +108,15 @@ def once(question: str, node: fx.Node, facts: Facts, answer: Callable[[], Tensor
 
     Without this, the work would grow with the square of the number of calls.
     """
-    key = question, calls(node, facts)[0]
-    if key not in facts.memo:
-        facts.memo[key] = answer()
-    return facts.memo[key]
+    answers = facts.memo.setdefault(calls(node, facts)[0], {})
+    if question not in answers:
+        answers[question] = answer()
+    return answers[question]
 
 
 def lowered_calls(old: fx.Node, lowering: "Lowering") -> list[fx.Node]:
     """Return the captured calls of a layer that stay calls in the plan, in graph order."""
-    facts, stored = lowering.facts, lowering.plan.stored
-    return [call for call in calls(old, facts) if stored[call.name] and facts.rules[call].cuts]
+    return [c for c in cut_calls(old, lowering.facts) if lowering.plan.stored[c.name]]
 
 
 def read_together(
@@ -147,11 +133,12 @@ def read_together(
         shape: The layer as it would run on that many input channels.
     """
     nodes = [lowering.copy_of(call) for call in lowered_calls(old, lowering)]
-    layouts = [lowering.layout(channelwise(node)) for node in nodes]
+    nodes.sort(key=lambda node: lowering.is_selection(channelwise(node)))  # those gather anyway
+    layouts = [lowering.available(channelwise(node)) for node in nodes]
     least = set.intersection(*map(set, layouts))
     whole = [node for node, layout in zip(nodes, layouts, strict=True) if set(layout) == least]
     if whole:
-        alike = None if len(nodes) == 1 else lowering.layout(channelwise(whole[0]))
+        alike = None if len(nodes) == 1 else lowering.available(channelwise(whole[0]))
         columns = lowering.read(whole[0], read, shape, stored=alike)
     else:
         columns = tuple(read.nonzero().flatten().tolist())
@@ -170,7 +157,7 @@ def layout_of_all_calls(
     """
     old, source = lowering.original(node), node.args[position]
     assert isinstance(source, fx.Node)
-    if not is_shared(old, lowering.facts):
+    if len(lowered_calls(old, lowering)) == 1:
         return lowering.layout(source)
     wanted = lowering.plan.stored[old.name]
     node.update_arg(position, lowering.select(source, wanted))

@@ -30,7 +30,8 @@ class TransposedConv(Conv):
     def _pattern(self, node: fx.Node, facts: Facts) -> Tensor:
         return super()._pattern(node, facts).t()
 
-    def _has_border(self, node: fx.Node) -> bool:
+    def has_border(self, node: fx.Node) -> bool:
+        """Return True: near the border an output does not see all taps, padded or not."""
         return True
 
     def _stored(self, weight: Tensor) -> Tensor:

@@ -342,24 +342,24 @@ def test_calls_planned_each_for_itself_would_be_noticed(monkeypatch) -> None:
         net.cell.weight[:, [0, 1]] = 0
         net.head.weight[:, [1, 2]] = 0
     monkeypatch.setattr(spaces, "is_shared", lambda node, facts: False)
-    monkeypatch.setattr(spaces, "calls", lambda node, facts: [node])
+    monkeypatch.setattr(spaces, "cut_calls", lambda node, facts: [node])
     with pytest.raises(AssertionError, match=r"two calls of one layer disagree about `cell\."):
         compress(net, torch.rand(2, 3, 8, 8), objective="macs", dynamic=False)
 
 
-@pytest.mark.parametrize("wrong", ["live_anywhere", "incoming"])
+@pytest.mark.parametrize("wrong", ["live_rows", "incoming"])
 def test_facts_of_one_call_taken_for_all_would_be_noticed(wrong: str, monkeypatch) -> None:
-    from compactmtl.compiler.rules import conv
     from compactmtl.compiler.rules.base import channelwise
+    from compactmtl.compiler.rules.layer import Layer
 
     net = Recurrent(calls=2).eval()
     with torch.no_grad():
         net.stem.weight[:3] = 0
         net.head.weight[:, [1, 2]] = 0
     alone = {
-        "live_anywhere": lambda node, facts: facts.live[node],
-        "incoming": lambda node, facts: facts.constants[channelwise(node)],
+        "live_rows": lambda self, node, facts: facts.live[node],
+        "incoming": lambda self, node, facts: facts.constants[channelwise(node)],
     }
-    monkeypatch.setattr(conv, wrong, alone[wrong])
+    monkeypatch.setattr(Layer, wrong, alone[wrong])
     with pytest.raises((AssertionError, VerificationError)):
         compress(net, torch.rand(2, 3, 8, 8), dynamic=False)
