@@ -25,7 +25,7 @@ def cheapest_read(
     read: int,
     stored: int,
     widen: bool = True,
-    is_selection: bool = False,
+    base: int | None = None,
 ) -> tuple[float, int]:
     """Return cost and number of input channels of the cheapest exact way to read.
 
@@ -35,14 +35,17 @@ def cheapest_read(
         read: Input channels with a column that is not zero.
         stored: Input channels that are there; ``read <= stored``.
         widen: Whether more than ``read`` and fewer than ``stored`` may be gathered.
-        is_selection: Whether what is there is a selection already, so that all of it is gathered.
+        base: Where what is there is a selection, the channels of what it selects from: all that is
+            read is gathered from these. None: it is stored as it is.
     """
     options = []
     for width in widths(read, stored) if widen else (read, stored):
         layer = shape(width)
         total = cost.conv(layer)
-        if width < stored or is_selection:
-            total += cost.gather(stored=stored, read=width, positions=layer.in_positions)
+        if width < stored or base is not None:
+            total += cost.gather(
+                stored=stored if base is None else base, read=width, positions=layer.in_positions
+            )
         options.append((total, width != stored, width))  # reading all that is there wins a tie
     total, _, width = min(options)
     return total, width

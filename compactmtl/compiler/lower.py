@@ -187,13 +187,17 @@ class Lowering:
             read=len(wanted),
             stored=len(stored),
             widen=widen,
-            is_selection=self.is_selection(source),
+            base=len(self._base(source)) if self.is_selection(source) else None,
         )
         return self.gather(node, _widened(wanted, stored, width))
 
     def is_selection(self, node: fx.Node) -> bool:
         """Tell whether a value is a selection of another, so that reading it is a gather anyway."""
         return node in self._views
+
+    def _base(self, node: fx.Node) -> Layout:
+        """Return the layout of what a selection selects from, through all selections before it."""
+        return self._base(self._views[node][0]) if node in self._views else self.layout(node)
 
     def available(self, node: fx.Node) -> Layout:
         """Return the channels that can be read of a value: of a selection all that are stored."""

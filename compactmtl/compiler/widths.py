@@ -101,7 +101,8 @@ class Widths:
         """Tell the bundles around a node that it makes or reads them."""
         rule, bundle = self._facts.rules[node], self._bundles[self._home[node]]
         if isinstance(rule, (Conv, Depthwise)):
-            for number in {self._home[node], self._home[channelwise(node)]}:
+            source = channelwise(node)
+            for number in {self._home[node], self._home[source], self._home[self._base(source)]}:
                 self._bundles[number].layers.append(node)
         elif isinstance(rule, Cat):
             bundle.is_fixed = True
@@ -116,9 +117,15 @@ class Widths:
 
         One width at a time, from several starts: whether a convolution runs in blocks depends on
         both of its widths, so from the least widths no single step may pay.
+
+        That finds good widths, not always the best. The widths the network has are one candidate
+        more, so what comes out never costs more than they do, by the sum of what convolutions and
+        depthwise convolutions cost. Where every channel more costs more (``macs``, ``params``), the
+        least widths are the best, and compiling again finds them again. With measured costs
+        compiling again may change widths, but only to what costs less by that sum, or to fewer
+        channels where it costs the same.
         """
-        layers = list(self._reads)
-        results = []
+        results = [self._at([most - least for least, most in map(self._range, self._open)])]
         for multiple in (1, *WIDTHS):
             for bundle in self._open:
                 least, most = self._range(bundle)
@@ -126,11 +133,15 @@ class Widths:
             for _ in range(ROUNDS):
                 for bundle in self._open:
                     self._choose(bundle)
-            total = sum(map(self._layer_cost, layers))
-            results.append((total, [bundle.extra for bundle in self._open]))
-        for bundle, extra in zip(self._open, min(results)[1], strict=True):
-            self._set(bundle, extra)
+            results.append(self._at([bundle.extra for bundle in self._open]))
+        self._at(min(results)[1])
         self._apply()
+
+    def _at(self, extras: list[int]) -> tuple[float, list[int]]:
+        """Set all widths; return what everything costs then, and the widths."""
+        for bundle, extra in zip(self._open, extras, strict=True):
+            self._set(bundle, extra)
+        return sum(map(self._layer_cost, self._reads)), extras
 
     def _range(self, bundle: Bundle) -> tuple[int, int]:
         """Return the least width and that of the captured network."""
@@ -166,7 +177,7 @@ class Widths:
         return self._counts[node] + self._bundles[self._home[node]].grown
 
     def _layer_cost(self, node: fx.Node) -> float:
-        rows, stored = self._stored(node), self._stored(channelwise(node))
+        rows, stored = self._stored(node), self._stored(self._base(channelwise(node)))
         key = (node, rows, stored)
         if key not in self._costs:
             self._costs[key] = self._cost_at(node, rows, stored)
@@ -179,13 +190,17 @@ class Widths:
         def shape(width: int) -> ConvShape:
             return conv_shape(node, rows=rows, columns=width)
 
-        source = channelwise(node)
-        is_selection = isinstance(self._facts.rules.get(source), Select)
-        if is_selection:  # it may select what it selected, where that is stored
-            stored = self._facts.num_channels(source)
-        return cheapest_read(
-            self._cost, shape, read=self._reads[node], stored=stored, is_selection=is_selection
-        )[0]
+        source, base = channelwise(node), None
+        if self._is_selection(source):  # it may select what it selected, where that is stored
+            stored, base = self._facts.num_channels(source), stored
+        return cheapest_read(self._cost, shape, read=self._reads[node], stored=stored, base=base)[0]
+
+    def _is_selection(self, node: fx.Node) -> bool:
+        return isinstance(self._facts.rules.get(node), Select)
+
+    def _base(self, node: fx.Node) -> fx.Node:
+        """Return what a selection selects from, through all selections before it; or the value."""
+        return self._base(channelwise(node)) if self._is_selection(node) else node
 
     def _apply(self) -> None:
         for bundle in self._open:
