@@ -31,16 +31,22 @@ def scatter(
     Raises:
         WeightsError: A tensor is missing, does not fit the plan, or has no place.
     """
-    return {
-        name: _place(name, state, entry, lossless)
-        for name, entry in parameters.items()
-        if entry["shape"] is not None and not (lossless and entry["new"])
-    }
+    result: dict[str, Tensor] = {}
+    for name, entry in parameters.items():
+        if entry["shape"] is not None and not (lossless and entry["new"]):
+            whole = entry.get("part_of") or name
+            result[whole] = _place(name, state, entry, lossless, result.get(whole))
+    return result
 
 
 def _place(
-    name: str, state: Mapping[str, Tensor], entry: Mapping[str, Any], lossless: bool
+    name: str,
+    state: Mapping[str, Tensor],
+    entry: Mapping[str, Any],
+    lossless: bool,
+    others: Tensor | None,
 ) -> Tensor:
+    """Return one tensor at the original's shape, beside ``others`` that are there already."""
     if name not in state:
         raise WeightsError(f"the weights lack `{name}`, which the plan lists")
     tensor, shape, axes = state[name], list(entry["shape"]), entry["axes"]
@@ -54,7 +60,7 @@ def _place(
         return tensor.clone()
     if entry.get("groups", 1) > 1:
         return _into_groups(name, tensor, entry, lossless)
-    result = tensor.new_zeros(shape)
+    result = tensor.new_zeros(shape) if others is None else others
     result[index(axes, shape, tensor.shape[0])] = tensor
     return result
 

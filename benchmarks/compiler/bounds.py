@@ -17,8 +17,8 @@ positions * taps * rows * columns, where a row counts if it varies and an output
   values it was made of: what one of them must keep, all concatenations of it keep.
 - *gather*: a column counts if it varies and a row that counts has a weight there.
 
-So neither bound knows that constants at a zero-padded border need one more channel (a carrier), nor
-that a grouped convolution needs equal numbers in all its groups: ``fitted`` adds these. What
+So neither bound knows that constants at a zero-padded border need one more channel (a carrier):
+``fitted`` adds these. Groups of a grouped convolution may be left with unequal numbers. What
 multiplies a zero *filter* is no MAC; single zero weights are. A product with the constant 0 counts
 as varying, which is too much.
 """
@@ -73,13 +73,10 @@ class LayerBound:
         pairs = int((self.rows.sum(1) * columns.sum(1)).sum())
         return self.taps * self.positions * pairs
 
-    def equal_groups(self) -> tuple[int, int, int]:
-        """Return groups, rows and columns per group if all groups get the size of the largest."""
-        alive = self.rows.any(1)
-        if not alive.any():
-            return 0, 0, 0
-        sizes = (int(part[alive].sum(1).max()) for part in (self.rows, self.gathered))
-        return int(alive.sum()), *(max(1, size) for size in sizes)
+    def sizes(self) -> tuple[Tensor, Tensor]:
+        """Return rows and columns (G,) of each group; one with a row has something to convolve."""
+        rows = self.rows.sum(1)
+        return rows, torch.maximum(self.gathered.sum(1), rows.clamp(max=1))
 
 
 @dataclass(frozen=True)
@@ -114,39 +111,37 @@ def bounds(network: nn.Module, inputs: Tensor | Sequence[Tensor]) -> Bounds:
     )
 
 
-def fitted(found: Bounds, carriers: Sequence[str] = ()) -> dict[str, tuple[int, int, int]]:
+def fitted(
+    found: Bounds, carriers: Sequence[tuple[str, int]] = ()
+) -> dict[str, tuple[int, int, int]]:
     """Return per layer rows, columns and MACs of the gather bound with what cannot be avoided.
 
-    That is: the same number of rows, and of columns, in all groups of a grouped convolution that
-    are left, where what it reads must be made; one column per layer that is left, so that there is
-    something to convolve; and one column per carrier, which the layer before makes too.
+    That is: one column per group that is left, so that there is something to convolve; and one
+    column per carrier, which the layer before makes too.
 
     Args:
-        found: The bounds of a network in which every layer is called once.
-        carriers: The layers that need one, a layer as often as it needs some.
+        found: The bounds of a network in which every layer is called once, and in which no layer
+            that reads more than the bound stands right behind a grouped one.
+        carriers: Layers that need one, and the input channel that it is.
     """
-    rows, columns, groups = {}, {}, {}
+    sizes = {layer.name: layer.sizes() for layer in found.layers}
+    widths = {layer.name: layer.gathered.shape[1] for layer in found.layers}
+    for name, channel in carriers:
+        sizes[name][1][channel // widths[name]] += 1
     for layer in found.layers:
-        num, height, width = layer.equal_groups()
-        groups[layer.name] = max(1, num)
-        rows[layer.name], columns[layer.name] = num * height, num * width
-    for name in carriers:
-        columns[name] += 1
-    for layer in found.layers:
-        if layer.source:  # it makes what is read, fillers included
-            made = columns[layer.name] - int(layer.gathered.sum())
-            rows[layer.source] += made
+        made = sizes[layer.name][1].sum() - layer.gathered.sum()
+        if layer.source and made:
+            rows, _ = sizes[layer.source]
+            assert len(rows) == 1, f"{layer.source} makes {made} channels more, in which group?"
+            rows += made
     return {
         layer.name: (
-            rows[layer.name],
-            columns[layer.name],
-            layer.taps
-            * layer.positions
-            * rows[layer.name]
-            * columns[layer.name]
-            // groups[layer.name],
+            int(rows.sum()),
+            int(columns.sum()),
+            layer.taps * layer.positions * int((rows * columns).sum()),
         )
         for layer in found.layers
+        for rows, columns in [sizes[layer.name]]
     }
 
 

@@ -1,5 +1,6 @@
 """Tell what was removed and what was kept."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, fx
@@ -50,13 +51,15 @@ def layer_table(
 
     A layer that is called several times has one row: its MACs are those of all calls together.
     """
-    macs_before, macs_after = _macs(before), _macs(after)
-    kept = {node.name: node for node in compact.graph.nodes}
+    names = {layer_name(part): layer_name(whole) for part, whole in plan.parts.items()}
+    macs_before, macs_after = _macs(before, {}), _macs(after, names)
+    kept = _convs(compact, plan)
     rows = []
     for name, calls in layers(facts).items():
-        node = next((call for call in calls if call.name in kept), calls[0])
+        node = calls[0]
         in_before, out_before = widths(node, facts.module)
-        in_after, out_after = widths(kept[node.name], compact) if node.name in kept else (0, 0)
+        parts = [widths(part, compact) for part in kept.get(name, {}).values()]
+        in_after, out_after = (sum(counts) for counts in zip((0, 0), *parts, strict=True))
         rows.append({
             "name": name,
             "kind": op_name(node),
@@ -85,10 +88,22 @@ def num_zero(pattern: Tensor, axis: int) -> int:
     return int((~pattern.any(axis)).sum())
 
 
-def _macs(complexity: Complexity) -> dict[str, int]:
+def _convs(compact: fx.GraphModule, plan: Plan) -> dict[str, dict[str, fx.Node]]:
+    """Return what is left of each layer by its name: one layer, or the parts it was split into."""
+    found: dict[str, dict[str, fx.Node]] = {}
+    for node in compact.graph.nodes:
+        if node.op == "call_function" and op_name(node) in Conv.ops | TRANSPOSED:
+            weight = str(node.args[1].target)
+            name = layer_name(plan.parts.get(weight, weight))
+            found.setdefault(name, {}).setdefault(weight, node)
+    return found
+
+
+def _macs(complexity: Complexity, names: Mapping[str, str]) -> dict[str, int]:
     total: dict[str, int] = {}
     for layer in complexity.layers:
-        total[layer.name] = total.get(layer.name, 0) + layer.macs
+        name = names.get(layer.name, layer.name)
+        total[name] = total.get(name, 0) + layer.macs
     return total
 
 

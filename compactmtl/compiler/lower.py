@@ -101,14 +101,18 @@ class Lowering:
 
     def _insert(self, node: fx.Node, op: OpOverload, *args: Argument) -> fx.Node:
         """Insert an op on the channels of ``node`` behind it, under a name that no other has."""
-        name = f"{node.name}_{op.overloadpacket.__name__}"
-        while name in self._names:
-            name += "_"
-        self._names.add(name)
+        name = self._new_name(f"{node.name}_{op.overloadpacket.__name__}")
         axis = self.facts.values[self.original(node)].axis
         place = self._last_placeholder if node.op == "placeholder" else node
         with self.graph.inserting_after(place):
             return self.graph.create_node("call_function", op, (node, axis, *args), name=name)
+
+    def _new_name(self, name: str) -> str:
+        """Return this name for an op, longer where another has it."""
+        while name in self._names:
+            name += "_"
+        self._names.add(name)
+        return name
 
     def _index(self, node: fx.Node, places: list[int]) -> fx.Node:
         """Insert an index under a name that neither the original nor this graph has."""
@@ -249,14 +253,84 @@ class Lowering:
             return
         weight = node.args[1]
         assert isinstance(weight, fx.Node)
-        name = ".".join([*str(weight.target).split(".")[:-1], "bias"])
-        while name in self.facts.readers:  # somebody else's
-            name += "_"
+        name = self._new_bias(str(weight.target))
         with self.graph.inserting_before(node):
             bias = self.graph.get_attr(name)
         node.args = (node.args[0], weight, bias, *node.args[3:])
         self.like[name] = attribute(self.facts.module, str(weight.target))
         self._put(name, tensor)
+
+    def _new_bias(self, weight: str) -> str:
+        """Return the name of a bias that the layer with this weight gets."""
+        name = ".".join([*weight.split(".")[:-1], "bias"])
+        while name in self.facts.readers:  # somebody else's
+            name += "_"
+        return name
+
+    def part(
+        self,
+        node: fx.Node,
+        number: int,
+        tensors: tuple[Tensor, Tensor | None],
+        columns: Layout,
+        rows: Layout,
+        groups: int,
+    ) -> fx.Node:
+        """Insert a convolution that computes a part of what ``node`` does, and return it.
+
+        Its parameters have the names of those of ``node`` with a number before the last part:
+        ``conv.0.weight``.
+
+        Args:
+            node: A grouped convolution of the new graph; inputs are selected of its first argument.
+            number: The how manieth part.
+            tensors: Weight and bias.
+            columns: The input channels it reads, group by group.
+            rows: The output channels it makes, group by group.
+            groups: Their groups.
+        """
+        source, weight, bias = node.args[0], node.args[1], node.args[2]
+        assert isinstance(source, fx.Node)
+        assert isinstance(weight, fx.Node)
+        whole = str(weight.target)
+        names = [whole, bias.target if isinstance(bias, fx.Node) else self._new_bias(whole)]
+        args: list[Argument] = [self.select(source, columns)]
+        for name, tensor in zip(map(str, names), tensors, strict=True):
+            args.append(None)
+            if tensor is not None:
+                own = self._part_name(name, number)
+                with self.graph.inserting_before(node):
+                    args[-1] = self.graph.get_attr(own)
+                self.plan.parts[own] = name
+                self.like[own] = attribute(self.facts.module, whole)
+                self._put(own, tensor)
+        args += [*node.args[3:6], groups]
+        name = self._new_name(f"{node.name}_part{number}")
+        with self.graph.inserting_before(node):
+            new = self.graph.create_node("call_function", node.target, tuple(args), name=name)
+        self._originals[new], self._layouts[new] = self.original(node), rows
+        return new
+
+    def join(self, node: fx.Node, parts: list[fx.Node], layout: Layout) -> Layout:
+        """Put ``parts`` beside each other in the place of ``node``, which stores ``layout``."""
+        stored = tuple(channel for part in parts for channel in self.layout(part))
+        args = (parts, self.facts.values[self.original(node)].axis)
+        if stored == layout:
+            node.target, node.args = aten.cat.default, args
+            return layout
+        name = self._new_name(f"{node.name}_cat")
+        with self.graph.inserting_before(node):
+            cat = self.graph.create_node("call_function", aten.cat.default, args, name=name)
+        self._layouts[cat] = stored
+        return self.stand_in(node, cat, layout)
+
+    def _part_name(self, whole: str, number: int) -> str:
+        """Return ``conv.0.weight`` for ``conv.weight``, where nothing else is called ``conv.0``."""
+        owner, _, leaf = whole.rpartition(".")
+        place = ".".join(filter(None, [owner, str(number)]))
+        while any(name == place or name.startswith(f"{place}.") for name in self.facts.readers):
+            place += "_"
+        return f"{place}.{leaf}"
 
     # The flow.
 

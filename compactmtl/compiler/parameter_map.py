@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 
 from compactmtl.compiler.lower import Layout
@@ -11,6 +12,7 @@ from compactmtl.compiler.plan import Plan
 from compactmtl.compiler.rules import Facts
 from compactmtl.compiler.rules.conv import Conv
 from compactmtl.compiler.rules.parameters import VIEWS
+from compactmtl.compiler.rules.split import Split
 from compactmtl.compiler.rules.ungrouped import Ungrouped
 from compactmtl.compiler.rules.weights import TRANSPOSED, num_groups
 from compactmtl.compiler.value import attribute
@@ -37,7 +39,8 @@ def parameter_map(
         of axes where a foreign rule cut it), and ``new``: whether the original has no such
         parameter. A dense convolution in the place of a grouped one has ``groups``, how many the
         original has: its columns are input channels, and only those of a row's group are weights
-        of the original.
+        of the original. Of a layer that is written as several each parameter has ``part_of``: the
+        name of the layer's, which is put together from all its parts.
         The index of a gather has the channels it takes as its only axis, and no shape.
     """
     cut = _Cut(facts, plan, layouts)
@@ -53,15 +56,20 @@ def parameter_map(
         if node.op != "get_attr" or name in result or not node.users:
             continue
         reader, position = _reader(node)
-        entry: dict[str, Any] = {"shape": None, "axes": None, "new": name not in names}
+        whole = plan.parts.get(name, name)
+        entry: dict[str, Any] = {"shape": None, "axes": None, "new": whole not in names}
         result[name] = entry
-        if name in names:
-            entry["shape"] = list(attribute(facts.module, name).shape)
+        if name in plan.parts:
+            entry["part_of"] = whole
+        if whole in names:
+            entry["shape"] = list(attribute(facts.module, whole).shape)
             entry["axes"] = cut.axes(reader, position, entry["shape"])
             if position == 1 and cut.is_ungrouped(reader):
                 entry["groups"] = num_groups(cut.originals[reader.name])
         elif op_name(reader) in CONVS:
-            rows = facts.num_channels(cut.originals[reader.name])
+            original = cut.original(reader)
+            assert original is not None
+            rows = facts.num_channels(original)
             entry["shape"] = [rows]
             entry["axes"] = [_ids(layouts[reader.name], rows)]
         elif reader.name in layouts:
@@ -88,7 +96,7 @@ class _Cut:
 
     def axes(self, reader: fx.Node, position: int, shape: list[int]) -> list[Axis]:
         """Return the original positions along each axis of a parameter that the original has."""
-        original = self.originals.get(reader.name)
+        original = self.original(reader)
         whole: list[Axis] = [None] * len(shape)
         if original not in self.facts.rules or reader.name not in self.layouts:
             return whole  # opaque: nothing is cut
@@ -106,6 +114,14 @@ class _Cut:
             whole[axis] = _ids(layout, shape[axis])
         return whole
 
+    def original(self, reader: fx.Node) -> fx.Node | None:
+        """Return the captured op behind a node of the compact graph; of a part that it is of."""
+        found = self.originals.get(reader.name)
+        if found is None and op_name(reader) in CONVS:
+            weight = self.plan.parts.get(str(reader.args[1].target))  # type: ignore[union-attr]
+            found = self.facts.readers[weight][0] if weight else None
+        return found
+
     def is_ungrouped(self, node: fx.Node) -> bool:
         """Tell whether a node is a dense convolution in the place of a grouped one."""
         original = self.originals.get(node.name)
@@ -120,6 +136,9 @@ class _Cut:
         rows, taps = self.layouts[node.name], [None] * (len(shape) - 2)
         source = original.args[0]
         assert isinstance(source, fx.Node)
+        rule = self.facts.rules[original]
+        if isinstance(rule, Split):
+            return [_ids(rows, shape[0]), self._columns_by_group(original, rule, rows), *taps]
         columns = self.plan.gathers.get(node.name, self.layouts[source.name])
         if op_name(node) in TRANSPOSED:
             return [_ids(columns, shape[0]), _ids(rows, shape[1]), *taps]
@@ -134,6 +153,16 @@ class _Cut:
         ]
         axis: Axis = None if all(part == list(range(shape[1])) for part in parts) else parts
         return [_ids(rows, shape[0]), axis, *taps]
+
+    def _columns_by_group(self, original: fx.Node, rule: Split, rows: Layout) -> Axis:
+        """Return the columns that some rows of a split layer read, one list per group."""
+        size = self.facts.num_channels(original) // num_groups(original)
+        made = torch.zeros(self.facts.num_channels(original), dtype=torch.bool)
+        made[list(self.layouts[original.name])] = True
+        read = rule.columns(original, made, self.facts)
+        return [
+            read[group].nonzero().flatten().tolist() for group in sorted({r // size for r in rows})
+        ]
 
 
 def _ids(layout: Layout, size: int) -> list[int] | None:

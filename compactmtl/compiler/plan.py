@@ -7,6 +7,7 @@ from torch import Tensor
 
 from compactmtl.compiler.cost import CostModel
 from compactmtl.compiler.needs import Needs
+from compactmtl.compiler.order import order_channels
 from compactmtl.compiler.rules import Facts
 from compactmtl.compiler.spaces import find_spaces
 from compactmtl.compiler.widths import Widths
@@ -19,15 +20,19 @@ class Plan:
     """Decisions, all exact.
 
     Attributes:
-        stored: Per node the channels (original numbers, ascending) that must be stored.
+        stored: Per node the channels (original numbers) that must be stored, in their order:
+            ascending, or by class of a split convolution's groups.
         rows: Per source (conv, linear, select) the output channels it computes.
         gathers: Per reader that does not read all that is stored: the input channels it selects,
             filled while lowering.
+        parts: Per parameter of a convolution that does a part of a layer's work: the name of the
+            layer's own, filled while lowering.
     """
 
     stored: dict[str, tuple[int, ...]] = field(default_factory=dict)
     rows: dict[str, tuple[int, ...]] = field(default_factory=dict)
     gathers: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    parts: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON data."""
@@ -67,6 +72,7 @@ def make_plan(facts: Facts, cost: CostModel) -> Plan:
         rule = facts.rules.get(node)
         if rule is not None and rule.is_source:
             plan.rows[node.name] = channel_ids(channels)
+    order_channels(plan.stored, plan.rows, facts, spaces)
     return plan
 
 

@@ -12,11 +12,12 @@ from compactmtl.compiler.normalise import op_name
 from compactmtl.compiler.parameter_map import parameter_map
 from compactmtl.compiler.plan import Plan
 from compactmtl.compiler.rules import Facts
+from compactmtl.compiler.rules.split import Split
 from compactmtl.compiler.rules.ungrouped import Ungrouped
 from compactmtl.errors import CorruptFileError
 
 Channels = list[int] | None
-"""Channel numbers of the original, ascending; None: all."""
+"""Channel numbers of the original, in stored order; None: all, ascending."""
 
 
 class Part(BaseModel):
@@ -48,6 +49,7 @@ class ParameterEntry(Part):
     axes: list[list[int] | list[list[int]] | None] | None
     new: bool
     groups: int = 1
+    part_of: str = ""
 
 
 class OutputCheck(Part):
@@ -68,6 +70,7 @@ class PlanDocument(Part):
         rows: Per source what it computes.
         gathers: Per reader what it gathers.
         ungrouped: The grouped convolutions that are written as dense ones.
+        split: Those that are written as several, and for each the groups by class.
         parameters: Per parameter of the compact model what it holds.
         manifest: What the compact model was, where the plan lies in a folder.
         outputs: What it computes, where the plan lies in a folder.
@@ -80,6 +83,7 @@ class PlanDocument(Part):
     rows: dict[str, Channels]
     gathers: dict[str, Channels]
     ungrouped: list[str]
+    split: dict[str, list[list[int]]]
     parameters: dict[str, ParameterEntry]
     manifest: dict[str, Any] | None = None
     outputs: dict[str, OutputCheck] | None = None
@@ -112,6 +116,9 @@ def plan_document(
         "graph": [node.model_dump() for node in describe(facts)],
         "stored": stored,
         "ungrouped": [n.name for n, rule in facts.rules.items() if isinstance(rule, Ungrouped)],
+        "split": {
+            n.name: rule.classes for n, rule in facts.rules.items() if isinstance(rule, Split)
+        },
         "parameters": parameter_map(facts, compact, plan, layouts),
     }
 

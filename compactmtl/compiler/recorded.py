@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -11,9 +12,11 @@ from compactmtl.compiler.cost import CostModel
 from compactmtl.compiler.lower import Layout, Lowering
 from compactmtl.compiler.plan import Plan, channel_ids
 from compactmtl.compiler.plan_document import Channels, GraphNode, PlanDocument, describe
-from compactmtl.compiler.rules import Facts
+from compactmtl.compiler.rules import Facts, Rule
 from compactmtl.compiler.rules.grouped import Grouped
+from compactmtl.compiler.rules.split import Split
 from compactmtl.compiler.rules.ungrouped import Ungrouped
+from compactmtl.compiler.rules.weights import num_groups
 from compactmtl.errors import CompilerError
 
 _OTHER = "give the network, and the release of torch, that the plan was made of; or compress anew"
@@ -31,11 +34,17 @@ def recorded_lowering(facts: Facts, document: PlanDocument, cost: CostModel) -> 
         CompilerError: The captured network is not that of the plan, or has other weights.
     """
     names = match(document, facts)
-    ungrouped = {names.get(name) for name in document.ungrouped}
+    chosen: dict[str | None, Rule] = {names.get(name): Ungrouped() for name in document.ungrouped}
+    chosen.update((names.get(name), Split(parts)) for name, parts in document.split.items())
     rules = {
-        node: Ungrouped() if node.name in ungrouped and isinstance(rule, Grouped) else rule
+        node: chosen[node.name] if node.name in chosen and isinstance(rule, Grouped) else rule
         for node, rule in facts.rules.items()
     }
+    for node, rule in rules.items():
+        if isinstance(rule, Split) and sorted(chain(*rule.classes)) != list(
+            range(num_groups(node))
+        ):
+            raise _misfit(f"it does not split the {num_groups(node)} groups of `{node.name}`")
     facts = replace(facts, rules=rules)
     plan = _recorded_plan(document, facts, names)
     gathers = {names[name]: tuple(ids or ()) for name, ids in document.gathers.items()}
@@ -72,7 +81,7 @@ def match(document: PlanDocument, facts: Facts) -> dict[str, str]:
     Raises:
         CompilerError: The first op that differs.
     """
-    new = {name for name, entry in document.parameters.items() if entry.new}
+    new = {entry.part_of or name for name, entry in document.parameters.items() if entry.new}
     here, names = describe(facts), dict[str, str]()
     for then, now in zip(document.graph, here, strict=False):
         expected = [names.get(name, name) for name in then.reads]

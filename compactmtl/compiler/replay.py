@@ -133,10 +133,11 @@ def _is_dynamic(inputs: Sequence[InputSpec]) -> bool:
 def _put_weights(network: nn.Module, document: PlanDocument, weights: Mapping[str, Tensor]) -> None:
     """Put compact weights into the original network, and the biases that it lacks."""
     parameters = {name: entry.model_dump() for name, entry in document.parameters.items()}
+    new = {entry["part_of"] or name for name, entry in parameters.items() if entry["new"]}
     for name, tensor in scatter(weights, parameters, lossless=False).items():
         path, _, leaf = name.rpartition(".")
         owner = dict(network.named_modules()).get(path)
-        if parameters[name]["new"] and owner is not None and getattr(owner, leaf, ...) is None:
+        if name in new and owner is not None and getattr(owner, leaf, ...) is None:
             owner.register_parameter(leaf, nn.Parameter(tensor))
         held = getattr(owner, leaf, None)
         if not isinstance(held, Tensor) or held.shape != tensor.shape:

@@ -95,6 +95,6 @@ def _all(source: fx.Node, facts: Facts) -> Tensor:
 
 
 def _row(name: str, does: str, carried: Sequence[int], wanted: Tensor) -> Row:
-    needed = [channel for channel in carried if wanted[channel]]
+    needed = sorted(channel for channel in carried if wanted[channel])
     idle = sorted(set(carried) - set(needed))
     return {"layer": name, "does": does, "channels": to_runs(needed), "idle": to_runs(idle)}

@@ -1,4 +1,4 @@
-"""A cost model for tests: of a runtime that computes any number of channels equally well."""
+"""Cost models for tests: runtimes that compute any number of channels equally well."""
 
 from dataclasses import dataclass
 
@@ -21,3 +21,12 @@ class NoBlocks:
     def gather(self, *, stored: int, read: int, positions: int) -> float:
         """Count the numbers that are moved."""
         return read * positions * self.macs_per_move
+
+
+@dataclass(frozen=True)
+class NoGroups(NoBlocks):
+    """Of a runtime that is bad at grouped convolutions."""
+
+    def conv(self, shape: ConvShape) -> float:
+        """Count multiplications as if there were no groups, twice where there are."""
+        return shape.macs * (2 * shape.groups if shape.groups > 1 else 1)

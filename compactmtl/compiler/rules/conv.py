@@ -162,7 +162,7 @@ class Conv(Layer):
                 read,
                 lambda width: conv_shape(old, rows=len(layout), columns=width),
             )
-            if len(columns) < weight.shape[1]:
+            if columns != tuple(range(weight.shape[1])):
                 weight = weight[:, torch.tensor(columns, dtype=torch.int64)]
             lowering.replace_tensor(node, 1, self._stored(weight))
         return layout

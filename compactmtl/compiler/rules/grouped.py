@@ -109,23 +109,50 @@ class Grouped(Layer):
     def pad_rows(self, node: fx.Node, needed: Tensor, facts: Facts) -> Tensor:
         """Fill every group with a needed row up to the same number of rows."""
         rows = needed.reshape(num_groups(node), -1)
-        return _fill(rows, rows.any(1), self.live_rows(node, facts).reshape(rows.shape)).flatten()
+        live = self.live_rows(node, facts).reshape(rows.shape)
+        return self._even(rows, rows.any(1), live).flatten()
 
     def needs(self, node: fx.Node, needed: Tensor, facts: Facts) -> ChannelSets:
         """Need what is read, filled up to the same number of columns, one at least."""
         read = read_anywhere(self, node, facts).reshape(num_groups(node), -1)
         alive = needed.reshape(num_groups(node), -1).any(1)
         live = live_input(node, facts).reshape(read.shape)
-        return one_input(node, _fill(read & alive[:, None], alive, live).flatten())
+        return one_input(node, self._even(read & alive[:, None], alive, live).flatten())
+
+    def _even(self, chosen: Tensor, groups: Tensor, preferred: Tensor) -> Tensor:
+        """Add to each of ``groups`` until all have equally many, see ``fill``."""
+        return fill(chosen, groups, preferred)
 
     def lower(self, node: fx.Node, lowering: "Lowering") -> tuple[int, ...]:
         """Cut rows, columns and groups, fold constants, bring the input to the layout."""
-        facts, old = lowering.facts, lowering.original(node)
-        groups = num_groups(old)
+        old = lowering.original(node)
         layout = lowering.rows(old)
+        alive, weight, bias = self._kernels(old, layout, lowering)
+        columns = self._columns(node, lowering, alive, rows=weight.shape[1])
+        weight = torch.stack([w[:, c] for w, c in zip(weight, columns, strict=True)])
+        lowering.replace_tensor(node, 1, weight.flatten(0, 1))
+        lowering.set_bias(node, bias)
+        node.update_arg(6, len(alive))
+        return layout
+
+    def _kernels(
+        self, old: fx.Node, layout: tuple[int, ...], lowering: "Lowering"
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return what is left of some rows, equally many of each of their groups.
+
+        Args:
+            old: The captured node.
+            layout: The rows, ascending.
+            lowering: The rewriting.
+
+        Returns:
+            The groups; their weight (G, R, C, ...), constants folded, columns 0 that nobody reads;
+            and the bias of the rows.
+        """
+        facts, groups = lowering.facts, num_groups(old)
         kept = torch.tensor(layout, dtype=torch.int64)
         per_group = facts.num_channels(old) // groups
-        alive = torch.tensor(sorted({channel // per_group for channel in layout}))
+        alive = torch.tensor(sorted({row // per_group for row in layout}))
         shape = (len(alive), len(layout) // len(alive))  # groups, rows per group
         weight = to_double(facts.tensor(old.args[1])[kept])
         bias = argument(old, 2, None)
@@ -146,13 +173,7 @@ class Grouped(Layer):
             live=live,
             constants=constants,
         )
-        columns = self._columns(node, lowering, alive, rows=shape[1])
-        weight = weight.reshape(*shape, *weight.shape[1:])
-        weight = torch.stack([w[:, c] for w, c in zip(weight, columns, strict=True)])
-        lowering.replace_tensor(node, 1, weight.flatten(0, 1))
-        lowering.set_bias(node, bias_value)
-        node.update_arg(6, len(alive))
-        return layout
+        return alive, weight.reshape(*shape, *weight.shape[1:]), bias_value
 
     def _columns(self, node: fx.Node, lowering: "Lowering", alive: Tensor, *, rows: int) -> Tensor:
         """Let ``node`` read what it needs, or all that is stored; return that as (G, C)."""
@@ -181,7 +202,7 @@ class Grouped(Layer):
         return (read % per_group).reshape(len(alive), -1)
 
 
-def _fill(chosen: Tensor, groups: Tensor, preferred: Tensor) -> Tensor:
+def fill(chosen: Tensor, groups: Tensor, preferred: Tensor) -> Tensor:
     """Add to each of ``groups`` (G,) until all have as many chosen (G, N) as the largest, or one.
 
     Those that are ``preferred`` (G, N) come first, then those of low number.

@@ -47,7 +47,7 @@ def test_gradients_are_those_of_the_original_at_the_kept_channels(name: str, mod
     num_cut = 0
     for name, parameter in module.named_parameters():
         entry = entries[name]
-        whole = originals[name].grad
+        whole = originals[entry.get("part_of", name)].grad
         place = index(entry["axes"], entry["shape"], parameter.shape[0]) if whole.ndim else ...
         torch.testing.assert_close(whole[place], parameter.grad, rtol=1e-7, atol=1e-9 * scale)
         num_cut += whole.shape != parameter.shape

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from no_blocks import NoGroups
 from torch import Tensor, nn
 
 from compactmtl.compiler import compress
@@ -261,14 +262,17 @@ def test_census_counts_the_groups_of_grouped_convs(compile_static) -> None:
     assert census["removable_channels"] == 2 + 3
 
 
-def test_groups_of_very_unequal_rest_become_a_dense_convolution(compile_static) -> None:
+def test_groups_of_very_unequal_rest_are_not_filled_up(compile_static) -> None:
     net = nn.Sequential(nn.Conv2d(3, 16, 1), nn.Conv2d(16, 16, 3, groups=4), nn.Conv2d(16, 2, 1))
     with torch.no_grad():
         net[1].weight[4:, 1:] = 0  # groups 1 to 3 read one channel of four
         net[2].weight[:, [5, 6, 7, 9, 10, 11, 13, 14, 15]] = 0  # and one of their rows is read
-    # Filled up, 4 groups of 4 rows and 4 columns are 64 kernels; dense, 7 rows and 7 columns 49.
-    compact = compile_static(net, objective="macs")
-    assert layers(compact) == {"0": (3, 7), "1": (7, 7), "2": (7, 2)}
+    # Filled up, 4 groups of 4 rows and 4 columns are 64 kernels; dense, 7 rows and 7 columns 49;
+    # split, 16 and 3.
+    for objective, written in (("macs", "split"), (NoGroups(), "ungrouped")):
+        compact = compile_static(net, objective=objective)
+        assert layers(compact) == {"0": (3, 7), "1": (7, 7), "2": (7, 2)}
+        assert list(compact.plan[written]) == ["conv2d_1"]
     with torch.no_grad():
         net[1].weight[0:4] = 0  # three even groups of one row and one column are 3 kernels
         net[1].bias[0:4] = 0
