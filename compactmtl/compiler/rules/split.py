@@ -64,8 +64,6 @@ class Split(Grouped):
             for number in range(len(self.classes))
         ]
         rows = [part for part in rows if part]
-        if len(rows) == 1 and wanted == rows[0]:
-            return super().lower(node, lowering)
         cut = [self._kernels(old, part, lowering) for part in rows]
         has_bias = any(bias is not None for _, _, bias in cut)
         parts, columns = [], list[int]()
