@@ -72,20 +72,28 @@ def _pool_of_four(x: Value) -> tuple[Value, Value]:
 
     In a window (a b / c d) of maximum m, the maximum is in the upper row if max(a, b) = m, and then
     on the right if a < m. Else it is in the lower row, on the right if c < m, that is if
-    max(a, c) < m, because a < m. So no value has to be taken out of the odd rows and columns.
+    max(a, c) < m, because a < m. So no value has to be taken out of the odd rows and columns, and
+    it is on the right if a < m and either the first or max(a, c) < m: a choice between numbers
+    would take longer than all of this.
     """
     values, _ = op.MaxPool(x, kernel_shape=[2, 2], strides=[2, 2])
     size = op.Shape(values, start=2, end=4)
+    is_even = all(isinstance(side, int) and side % 2 == 0 for side in x.shape[2:])
 
     def of_each_window(*kernel: int) -> Value:
         pooled, _ = op.MaxPool(x, kernel_shape=kernel, strides=[2, 2])
+        if is_even:
+            return pooled
         return op.Slice(pooled, _vector(0, 0), size, _vector(2, 3))  # an odd size ends in a half
 
+    def is_less(*kernel: int) -> Value:
+        return op.Less(of_each_window(*kernel), values)
+
     in_upper = op.Equal(of_each_window(1, 2), values)
-    left = op.Where(in_upper, of_each_window(1, 1), of_each_window(2, 1))
+    on_right = op.And(is_less(1, 1), op.Or(in_upper, is_less(2, 1)))
     # In 32 bits: the numbers are those of one plane, and there are as many as values.
     down = op.Cast(op.Not(in_upper), to=INT32)
-    right = op.Cast(op.Less(left, values), to=INT32)
+    right = op.Cast(on_right, to=INT32)
     width = op.Shape(x, start=3, end=4)
     rows = op.Range(_scalar(0), op.Squeeze(op.Shape(values, start=2, end=3)), _scalar(1))
     columns = op.Range(_scalar(0), op.Squeeze(op.Shape(values, start=3, end=4)), _scalar(1))

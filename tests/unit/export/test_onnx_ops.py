@@ -101,6 +101,17 @@ def test_pooling_by_two_takes_the_first_of_equal_values(capture_program, make_in
         np.testing.assert_array_equal(got[1], want["up"].numpy())
 
 
+@pytest.mark.parametrize("shape", [(2, 4, 10, 12), (2, 4, 9, 12), (2, 4, 10, 7)])
+def test_pooling_by_two_at_a_fixed_size_cuts_only_odd_ones(capture_program, make_interface, shape):
+    x = ties(shape, 3)
+    program = capture_program(Segment(), x, dynamic=False)
+    model, got = run(program, make_interface(["x"], ["indices", "up"]), x)
+    for found, want in zip(got, Segment()(x).values(), strict=True):
+        np.testing.assert_array_equal(found, want.numpy())
+    cuts = any(node.op_type == "Slice" for node in model.graph.node)
+    assert cuts == (shape[2] % 2 + shape[3] % 2 > 0)
+
+
 def test_unpooling_to_another_size_than_twice_ignores_what_runtimes_differ_in(
     capture_program, make_interface
 ):
