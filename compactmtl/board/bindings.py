@@ -72,7 +72,7 @@ def installed_version(flavour: str) -> str | None:
     for name in DISTRIBUTIONS[flavour]:
         for distribution in metadata.distributions(name=name):
             return distribution.version
-    return str(load_bindings(flavour).module.__version__)  # installed without metadata
+    return str(_import(flavour).__version__)  # installed without metadata
 
 
 def load_bindings(flavour: str) -> Bindings:
@@ -83,22 +83,25 @@ def load_bindings(flavour: str) -> Bindings:
         MissingPackageError: It is not installed, is broken, or older than what we can use.
     """
     check_flavour(flavour)
+    bindings = Bindings(_import(flavour), flavour)
+    if bindings.version < OLDEST[flavour]:
+        oldest = ".".join(map(str, OLDEST[flavour]))
+        raise MissingPackageError(
+            f"{bindings.name} is too old, expected {oldest} or later",
+            hint="JetPack 6.1 and later bring TensorRT 10",
+        )
+    return bindings
+
+
+def _import(flavour: str) -> Any:
     for name in MODULES[flavour]:
         if importlib.util.find_spec(name) is None:
             continue
         try:
-            module = importlib.import_module(name)
+            return importlib.import_module(name)
         except (ImportError, OSError) as error:  # its libraries come in another wheel
             reason = " ".join(str(error).split())
             raise MissingPackageError(
                 f"{NAMES[flavour]} is installed but does not load: {reason}", hint=HINTS[flavour]
             ) from error
-        bindings = Bindings(module, flavour)
-        if bindings.version < OLDEST[flavour]:
-            oldest = ".".join(map(str, OLDEST[flavour]))
-            raise MissingPackageError(
-                f"{bindings.name} is too old, expected {oldest} or later",
-                hint="JetPack 6.1 and later bring TensorRT 10",
-            )
-        return bindings
     raise MissingPackageError(f"{NAMES[flavour]} is not installed", hint=HINTS[flavour])

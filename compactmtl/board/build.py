@@ -63,7 +63,7 @@ def build(
         if builder is None:
             raise BuildError(f"{bindings.name} has no builder here: {_reason(messages)}")
         network = builder.create_network(network_flags(bindings, recipe))
-        parse(bindings, network, source.path)
+        parse(bindings, network, source)
         _check_inputs(network, profile)
         config = builder.create_builder_config()
         flags = _configure(bindings, config, recipe, source)

@@ -4,7 +4,6 @@ Refused are files over protobuf's 2 GB, weights outside the file's folder, weigh
 size their shape says, and shapes that no TensorRT tensor can have.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
@@ -43,13 +42,13 @@ class OnnxFile:
         path: Where it lies.
         sha256: Fingerprint of its bytes.
         inputs: Input name to its dimensions, None for dynamic ones.
-        operators: How often each operator is there.
+        nodes: Operator to the names of its nodes, in order.
     """
 
     path: Path
     sha256: str
     inputs: dict[str, list[int | None]] = field(default_factory=dict)
-    operators: Counter[str] = field(default_factory=Counter)
+    nodes: dict[str, list[str]] = field(default_factory=dict)
 
 
 def read_onnx(path: Path) -> OnnxFile:
@@ -97,15 +96,19 @@ def _read_graph(graph: memoryview, found: OnnxFile, depth: int) -> None:
 
 
 def _read_node(node: memoryview, found: OnnxFile, depth: int) -> None:
+    name = operator = ""
     for number, value in fields(node):
-        if number == 4:
-            found.operators[text(value)] += 1
+        if number == 3:
+            name = text(value)
+        elif number == 4:
+            operator = text(value)
         elif number == 5:
             for kind, held in fields(message(value)):
                 if kind in (5, 10):  # a tensor, tensors
                     _check_tensor(message(held), found.path)
                 elif kind in (6, 11):  # a graph, graphs
                     _read_graph(message(held), found, depth + 1)
+    found.nodes.setdefault(operator, []).append(name)
 
 
 def _read_value(value: memoryview) -> tuple[str, list[int | None]]:

@@ -55,12 +55,15 @@ def text(value: "int | memoryview") -> str:
     """Return a field that must be a string.
 
     Raises:
-        DamagedError: It is a number, or no UTF-8.
+        DamagedError: It is a number, no UTF-8, or holds control characters.
     """
     try:
-        return bytes(message(value)).decode()
+        name = bytes(message(value)).decode()
     except UnicodeDecodeError as error:
         raise DamagedError("a name is no UTF-8 text") from error
+    if not name.isprintable():  # it may end up in a message, and so in a terminal
+        raise DamagedError("a name holds characters that do not print")
+    return name
 
 
 def integers(value: "int | memoryview") -> list[int]:

@@ -1,14 +1,15 @@
 """From an ONNX file to a network of TensorRT, or to the full list of what it refuses."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from compactmtl.board.advice import advise
 from compactmtl.board.bindings import Bindings
 from compactmtl.board.errors import BuildError
 from compactmtl.board.logger import process_logger
+from compactmtl.board.onnx_file import OnnxFile
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,19 @@ class RefusedNodesError(BuildError):
         self.refusals = refusals
 
 
-def parse(bindings: Bindings, network: Any, path: Path) -> None:
+def parse(bindings: Bindings, network: Any, source: OnnxFile) -> None:
     """Fill a network from an ONNX file; external weights are found beside it.
 
     Raises:
         RefusedNodesError: The parser refuses the file; every node is listed.
     """
     parser = bindings.module.OnnxParser(network, process_logger(bindings))
-    if parser.parse_from_file(str(path)):
+    if parser.parse_from_file(str(source.path)):
         return
-    refusals = tuple(_refusal(parser.get_error(i)) for i in range(parser.num_errors))
+    refusals = tuple(_refusal(parser.get_error(i), source) for i in range(parser.num_errors))
     num = f"{len(refusals)} node{'s' * (len(refusals) != 1)}"
     raise RefusedNodesError(
-        f"{bindings.name} refuses {num} of `{path.name}`: {_listed(refusals)}",
+        f"{bindings.name} refuses {num} of `{source.path.name}`: {_listed(refusals)}",
         hint="; ".join(dict.fromkeys(each.advice for each in refusals if each.advice)),
         refusals=refusals,
     )
@@ -71,10 +72,14 @@ def _listed(refusals: Sequence[Refusal]) -> str:
     )
 
 
-def _refusal(error: Any) -> Refusal:
-    operator, code = error.node_operator() or "", error.code().name
+def _refusal(error: Any, source: OnnxFile) -> Refusal:
+    operator, node, code = error.node_operator() or "", error.node_name() or "", error.code().name
+    if error.node() < 0 and (importer := re.fullmatch(r"import(\w+)", error.func())):
+        # Some errors come without a node; the function that failed is called after its operator.
+        operator = importer[1]
+        node = ", or ".join(source.nodes.get(operator, []))
     return Refusal(
-        node=error.node_name() or f"number {error.node()}",
+        node=node or f"number {error.node()}",
         operator=operator,
         code=code,
         reason=" ".join(error.desc().split())[:200],

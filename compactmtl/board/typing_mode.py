@@ -44,7 +44,7 @@ def set_weak_flags(
     """
     if recipe.weak_typing is None:
         return ()
-    is_quantised = source.operators["QuantizeLinear"] > 0
+    is_quantised = "QuantizeLinear" in source.nodes
     if is_quantised != (recipe.weak_typing == "int8"):
         raise AskedError(
             f"weak typing with {recipe.weak_typing} needs an ONNX file "

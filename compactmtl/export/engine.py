@@ -7,6 +7,7 @@ from typing import ClassVar, NoReturn
 from compactmtl.board.artefact import write_engine
 from compactmtl.board.bindings import HINTS, NAMES, installed_version, load_bindings
 from compactmtl.board.driver import num_gpus
+from compactmtl.board.errors import MissingPackageError
 from compactmtl.board.header import check_header
 from compactmtl.board.recipe import BuildRecipe
 from compactmtl.errors import NotPossibleHereError
@@ -35,7 +36,10 @@ class EngineExporter(Exporter):
 
     def availability(self) -> Availability:
         """Tell which TensorRT is here; see ``Exporter.availability``."""
-        version = installed_version(self.flavour)
+        try:
+            version = installed_version(self.flavour)
+        except MissingPackageError as error:  # there, and does not load
+            return Availability(version=None, runs_here=False, why_not=error.message)
         if version is None:
             return Availability(version=None, runs_here=False, why_not=HINTS[self.flavour])
         return Availability(version=version, runs_here=False, why_not=_why_not_run())

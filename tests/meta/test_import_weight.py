@@ -32,8 +32,10 @@ def imported(*arguments: str) -> set[str]:
         ("-c", "import compactmtl.cli.app"),
         ("-m", "compactmtl", "--help"),
         ("-m", "compactmtl", "train", "--help"),
+        ("-m", "compactmtl", "export", "--help"),
+        ("-m", "compactmtl.board", "--help"),
     ],
-    ids=["library", "app", "help", "help-of-a-verb"],
+    ids=["library", "app", "help", "help-of-train", "help-of-export", "board"],
 )
 def test_heavy_packages_are_not_imported(arguments):
     modules = imported(*arguments)
