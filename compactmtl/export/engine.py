@@ -2,16 +2,15 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 from compactmtl.board.artefact import write_engine
-from compactmtl.board.bindings import HINTS, NAMES, installed_version, load_bindings
+from compactmtl.board.bindings import HINTS, installed_version, load_bindings
 from compactmtl.board.driver import num_gpus
 from compactmtl.board.errors import MissingPackageError
 from compactmtl.board.header import check_header
 from compactmtl.board.recipe import BuildRecipe
-from compactmtl.errors import NotPossibleHereError
-from compactmtl.export.base import Availability, Evidence, Exporter, Job
+from compactmtl.export.base import Availability, Evidence, Exporter, Job, Runnable
 from compactmtl.export.board_errors import translated
 from compactmtl.export.options import PRECISIONS, Dialect, Options, Precision
 from compactmtl.export.sidecar import Sidecar
@@ -25,7 +24,8 @@ class EngineExporter(Exporter):
     Refuses:
         What the parser refuses, every node by name and with what to do about it.
     Fidelity:
-        That of the ONNX file, which was run; engines themselves are built and not run.
+        That of the ONNX file, which was run. Engines themselves are built and not run;
+        ``compactmtl verify`` runs them where there is a GPU.
     """
 
     flavour: ClassVar[str]
@@ -42,7 +42,9 @@ class EngineExporter(Exporter):
             return Availability(version=None, runs_here=False, why_not=error.message)
         if version is None:
             return Availability(version=None, runs_here=False, why_not=HINTS[self.flavour])
-        return Availability(version=version, runs_here=False, why_not=_why_not_run())
+        can_run = num_gpus() > 0
+        why_not = "" if can_run else "no NVIDIA GPU answers"
+        return Availability(version=version, runs_here=can_run, why_not=why_not)
 
     def export(self, job: Job) -> Sidecar:
         """Build the engine and write it with its sidecar; see ``Exporter.export``."""
@@ -53,15 +55,13 @@ class EngineExporter(Exporter):
             )
         return Sidecar.model_validate(document)
 
-    def load(self, path: Path) -> NoReturn:
-        """Say why an engine cannot be run here; see ``Exporter.load``."""
+    def load(self, path: Path) -> Runnable:
+        """Load an engine on the first GPU; see ``Exporter.load``."""
+        from compactmtl.board.engine import EngineSession
+
         with translated():
             check_header(path, self.flavour, installed_version(self.flavour))
-        raise NotPossibleHereError(
-            f"`{path}` is an engine for {NAMES[self.flavour]}, which cannot run it here: "
-            f"{_why_not_run()}",
-            hint="its ONNX file, which was run and compared, runs in ONNX Runtime",
-        )
+            return EngineSession(path)
 
 
 def recipe_of(options: Options) -> BuildRecipe:
@@ -70,9 +70,3 @@ def recipe_of(options: Options) -> BuildRecipe:
     return BuildRecipe(
         **{e.name: getattr(options, e.name) for e in fields(BuildRecipe) if e.name in shared}
     )
-
-
-def _why_not_run() -> str:
-    if not num_gpus():
-        return "no NVIDIA GPU answers"
-    return "compactmtl builds engines and does not run them yet; trtexec does"

@@ -9,7 +9,7 @@ import pytest
 from compactmtl.errors import CorruptFileError, UsageError
 from compactmtl.export import find_target
 from compactmtl.export import tensorrt as tensorrt_target
-from compactmtl.export.options import Options
+from compactmtl.export.options import PRECISIONS, Options
 from compactmtl.files import sha256
 
 
@@ -76,6 +76,4 @@ def test_settings_that_cannot_be_are_refused_before_the_board_sees_them(make, tm
 def test_gpus_are_not_chosen_here(make):
     exporter = find_target("tensorrt")
     with pytest.raises(UsageError, match="takes no `compute_capabilities`"):
-        Options(compute_capabilities=("8.7",)).check_taken(
-            "tensorrt", exporter.takes, exporter.precisions
-        )
+        Options(compute_capabilities=("8.7",)).check_taken("tensorrt", exporter.takes, PRECISIONS)

@@ -19,7 +19,7 @@ from compactmtl.errors import (
 )
 from compactmtl.export import engine as engines
 from compactmtl.export import find_target
-from compactmtl.export.options import Options
+from compactmtl.export.options import PRECISIONS, Options
 from compactmtl.export.sidecar import read_sidecar
 from compactmtl.files import sha256
 
@@ -97,13 +97,12 @@ def test_a_refused_operator_is_named_with_advice_and_leaves_nothing(make, tmp_pa
 def test_options_of_the_full_tensorrt_are_refused_by_name():
     exporter = find_target("tensorrt-rtx")
     with pytest.raises(UsageError, match="takes no `hardware_compatible`"):
-        Options(hardware_compatible=True).check_taken(
-            exporter.target, exporter.takes, exporter.precisions
-        )
+        Options(hardware_compatible=True).check_taken(exporter.target, exporter.takes, PRECISIONS)
 
 
 def test_it_cannot_be_run_without_a_gpu_and_says_so(engine, monkeypatch):
     monkeypatch.setattr(engines, "num_gpus", lambda: 0)
+    monkeypatch.setattr("compactmtl.board.engine.num_gpus", lambda: 0)
     exporter = find_target("tensorrt-rtx")
     assert "no NVIDIA GPU" in exporter.availability().why_not
     with pytest.raises(NotPossibleHereError, match="no NVIDIA GPU answers"):
