@@ -4,8 +4,9 @@ Each entry was seen in TensorRT-RTX 1.7.1 on a network of one operator, except w
 """
 
 _INDICES = (
-    "TensorRT has neither pool indices nor unpooling: compactmtl writes 2x2 pools and unpools by "
-    "comparisons where both belong together; otherwise upsample by `interpolate`"
+    "TensorRT has neither pool indices nor unpooling: compactmtl writes both by comparisons, "
+    "unless the pool has ceil_mode, its windows overlap, or the indices are changed on the way to "
+    "the unpool; otherwise upsample by `interpolate`"
 )
 BY_OPERATOR: dict[tuple[str, str], str] = {
     ("MaxPool", "UNSUPPORTED_NODE"): _INDICES,
@@ -17,7 +18,8 @@ BY_OPERATOR: dict[tuple[str, str], str] = {
         "adding into an index is not there: write index_add as a product with a one-hot matrix"
     ),
     ("Resize", "UNSUPPORTED_NODE_ATTR"): (
-        "resize with antialias=False, or average-pool first where it shrinks by a whole factor"
+        "fix the size (`compress --static`) to get it as two products; or resize with "
+        "antialias=False"
     ),
     ("NonZero", "UNSUPPORTED_NODE"): (
         "how many are found is known only at run time: keep a mask in place of the indices"

@@ -25,6 +25,7 @@ from compactmtl.export.onnx_ops import translations
 from compactmtl.export.options import ONNX_OPTIONS, PRECISIONS, Dialect, Precision
 from compactmtl.export.parity import Parity
 from compactmtl.export.precision.lower import lower
+from compactmtl.export.rewrites.dialect import check_dialect, refuse
 from compactmtl.export.sidecar import (
     InputSpec,
     OutputSpec,
@@ -48,9 +49,10 @@ class OnnxExporter(Exporter):
     """Write ONNX from the exported program.
 
     Supports:
-        Everything ``torch.onnx`` translates; max-unpooling at any image size.
+        Everything ``torch.onnx`` translates; max-unpooling at any image size, for TensorRT, too.
     Refuses:
-        Programs over 2 GB; what ``torch.onnx`` cannot translate.
+        Programs over 2 GB; what ``torch.onnx`` cannot translate; for TensorRT, what
+        ``check_dialect`` finds.
     Fidelity:
         The rule of ``parity.py``, on stored inputs, another batch size and another image size;
         what is then lowered in precision is run there, too, and its deviation reported per task.
@@ -124,8 +126,8 @@ def convert(
 
     Raises:
         UsageError: The operator set is not one of ``OPSETS``.
-        ExportError: The program is too large for one file, or ``torch.onnx`` or ``onnx.checker``
-            refuses it.
+        ExportError: The program is too large for one file, ``torch.onnx`` or ``onnx.checker``
+            refuses it, or it needs operators that the dialect lacks; all are named.
     """
     if opset not in OPSETS:
         raise UsageError(
@@ -157,6 +159,8 @@ def convert(
             f"the program has {len(model.graph.output)} outputs, its manifest names "
             f"{len(interface.output_names)}: {', '.join(interface.output_names)}"
         )
+    if operators == "tensorrt":
+        refuse(check_dialect(model))
     strip_traces(model)
     rename_interface(model, interface.input_names, interface.output_names)
     rename_dimensions(model)

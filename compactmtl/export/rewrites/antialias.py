@@ -20,6 +20,7 @@ from torch.export import ExportedProgram
 op: Any = opset18
 Value = Any
 """A value of the graph being built; onnxscript has no one type for it."""
+OPS = (torch.ops.aten._upsample_bilinear2d_aa, torch.ops.aten._upsample_bicubic2d_aa)
 BILINEAR = torch.ops.aten._upsample_bilinear2d_aa.default
 BICUBIC = torch.ops.aten._upsample_bicubic2d_aa.default
 
@@ -29,7 +30,7 @@ def has_fixed_sizes(program: ExportedProgram) -> bool:
     return all(
         isinstance(size, int)
         for node in program.graph.nodes
-        if node.target in (BILINEAR, BICUBIC)
+        if getattr(node.target, "overloadpacket", None) in OPS
         for value in (node, node.args[0])
         for size in value.meta["val"].shape[-2:]
     )

@@ -51,9 +51,9 @@ class Segment(nn.Module):
 @pytest.mark.parametrize(
     "args",
     [
-        {"kernel_size": 2},
+        pytest.param({"kernel_size": 2}, marks=pytest.mark.slow),
         {"kernel_size": 3, "stride": 2, "padding": 1},
-        {"kernel_size": 2, "stride": 1},
+        pytest.param({"kernel_size": 2, "stride": 1}, marks=pytest.mark.slow),
         {"kernel_size": (3, 2), "stride": (1, 3), "dilation": (1, 2)},
     ],
 )
@@ -70,7 +70,9 @@ def test_pools_are_torchs(capture_program, make_interface, convert_and_run, args
             np.testing.assert_array_equal(got[name], want.numpy())
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)]
+)
 def test_unpooling_puts_every_value_where_torch_does(
     capture_program, make_interface, convert_and_run, dtype
 ):
@@ -92,7 +94,7 @@ def test_unpooling_puts_every_value_where_torch_does(
             np.testing.assert_array_equal(got[name], want.numpy())
 
 
-@pytest.mark.parametrize("size", [(6, 9), (7, 11)])
+@pytest.mark.parametrize("size", [pytest.param((6, 9), marks=pytest.mark.slow), (7, 11)])
 def test_windows_of_three_and_fixed_sizes(capture_program, make_interface, convert_and_run, size):
     program = capture_program(Segment(3), torch.rand(2, 4, *size), dynamic=False)
     x = ties((2, 4, *size), 0)
