@@ -8,6 +8,7 @@ from compactmtl.cli.export_options import (
     HardwareCompatible,
     List,
     Opset,
+    Simplify,
     Size,
     Target,
     VersionCompatible,
@@ -24,6 +25,7 @@ def export(
     list_: List = False,
     dense: Dense = True,
     opset: Opset = None,
+    simplify: Simplify = False,
     batch: Batch = None,
     size: Size = None,
     workspace: Workspace = None,
@@ -66,6 +68,7 @@ def export(
         return 0
     options = make_options(
         opset=opset,
+        simplify=simplify,
         batch=batch,
         size=size,
         workspace=workspace,

@@ -17,6 +17,9 @@ Dense = Annotated[bool, typer.Option("--dense/--no-dense", help="Write the dense
 Opset = Annotated[
     int | None, typer.Option("--opset", metavar="N", help="ONNX operator set [default: 20].")
 ]
+Simplify = Annotated[
+    bool, typer.Option("--simplify", help="Keep what onnxsim makes of the file if it is smaller.")
+]
 Batch = Annotated[
     str | None,
     typer.Option(
@@ -65,6 +68,7 @@ HardwareCompatible = Annotated[
 def make_options(
     *,
     opset: int | None,
+    simplify: bool,
     batch: str | None,
     size: str | None,
     workspace: str | None,
@@ -85,6 +89,7 @@ def make_options(
     with translated():
         return Options(
             opset=opset,
+            simplify=simplify,
             batch=None if batch is None else parse_batch(batch),
             size=None if size is None else parse_size(size),
             workspace_bytes=WORKSPACE_BYTES if workspace is None else parse_bytes(workspace),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from compactmtl.cli.console import console
 
 if TYPE_CHECKING:
-    from compactmtl.export.sidecar import Sidecar
+    from compactmtl.export.sidecar import Sidecar, Simplified
 
 PREPARED = 3
 """Exit code where an engine could only be prepared."""
@@ -43,6 +43,8 @@ def show_artefacts(written: Sequence[tuple[Path, "Sidecar"]], folder: Path) -> N
                 f"{path.name}: rounding flipped {selections['flips']} of "
                 f"{selections['num']} pool indices, all of them near-ties"
             )
+        if sidecar.simplified:
+            console.info(_gain(path.name, sidecar.simplified))
 
 
 def say_prepared(written: Sequence[tuple[Path, "Sidecar"]]) -> int:
@@ -57,6 +59,15 @@ def say_prepared(written: Sequence[tuple[Path, "Sidecar"]]) -> int:
         " (--host user@board is to do that by itself; it is not there yet)"
     )
     return PREPARED
+
+
+def _gain(name: str, found: "Simplified") -> str:
+    nodes, size = (
+        f"{before} -> {after} {unit}"
+        for (before, after), unit in ((found.nodes, "nodes"), (found.size_bytes, "bytes"))
+    )
+    outcome = f"not kept, {found.not_kept}" if found.not_kept else "kept"
+    return f"{name}: {found.tool}: {nodes}, {size}; {outcome}"
 
 
 def _rows(name: str, sidecar: "Sidecar") -> list[list[Any]]:

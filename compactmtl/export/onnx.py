@@ -6,6 +6,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -33,6 +34,7 @@ from compactmtl.export.sidecar import (
     Verified,
     write_sidecar,
 )
+from compactmtl.export.simplify import check_installed, simplify
 from compactmtl.export.stored import Array, Arrays
 from compactmtl.files import atomic_write
 
@@ -73,19 +75,30 @@ class OnnxExporter(Exporter):
 
     def export(self, job: Job) -> Sidecar:
         """Write the file and its sidecar; see ``Exporter.export``."""
+        if job.options.simplify:
+            check_installed()
         opset = OPSET if job.options.opset is None else job.options.opset
         model = convert(job.program, job.interface, opset=opset, operators=self.operators)
         for key, value in (("compactmtl", version("compactmtl")), ("which", job.which)):
             model.metadata_props.add(key=key, value=value or "")
-        parity = verify(model, job.check)
+        parity, simplified = verify(model, job.check), None
+        if job.options.simplify:
+            model, parity, simplified = simplify(model, parity, partial(self._verify, job))
         if job.options.precision != "fp32":
             model, parity = lower(model, job, run_with=Session)
         content = model.SerializeToString()
         sidecar = _describe(model, content, job, parity, self.operators)
+        sidecar = sidecar.model_copy(update={"simplified": simplified})
         with atomic_write(job.path) as temporary:  # replaced only once the sidecar is written, too
             temporary.write_bytes(content)
             write_sidecar(job.path, sidecar)
         return sidecar
+
+    def _verify(self, job: Job, model: onnx.ModelProto) -> Parity:
+        """Check a model that was changed since it was converted."""
+        if self.operators == "tensorrt":
+            refuse(check_dialect(model))
+        return verify(model, job.check)
 
     def load(self, path: Path) -> Runnable:
         """Load an ONNX file in ONNX Runtime; see ``Exporter.load``."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "fp16", "int8"]
 Dialect = Literal["onnx", "tensorrt"]
 """Whose operators an ONNX file holds: ONNX Runtime's, or only those that TensorRT takes, too."""
-ONNX_OPTIONS = frozenset({"opset", "precision", "calibration", "max_drop"})
+ONNX_OPTIONS = frozenset({"opset", "simplify", "precision", "calibration", "max_drop"})
 """Which fields of ``Options`` shape an ONNX file, and so every artefact that is built from one."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
@@ -26,6 +26,7 @@ class Options:
 
     Attributes:
         opset: ONNX operator set; None: the exporter's own choice.
+        simplify: Let onnxsim simplify the ONNX file, if what it makes is equal and smaller.
         precision: The number format of weights and activations; it lives in the ONNX graph.
         calibration: Real samples that the ranges of ``int8`` come from: a data set
             (``rooms``, ``package.module:Dataset``), a folder of images, a pack (``.npz``), or the
@@ -44,6 +45,7 @@ class Options:
     """
 
     opset: int | None = None
+    simplify: bool = False
     precision: Precision = "fp32"
     calibration: "Stored | str | None" = None
     max_drop: Mapping[str, float] = field(default_factory=dict)

@@ -124,6 +124,16 @@ class Verified(_Strict):
     """Pool indices and argmax: how many, how many flipped, the largest gap between the tied."""
 
 
+class Simplified(_Strict):
+    """What a simplifier made of an ONNX file: numbers before and after."""
+
+    tool: str
+    nodes: tuple[int, int]
+    size_bytes: tuple[int, int]
+    not_kept: str | None = None
+    """Why its result was thrown away; None: it is the artefact."""
+
+
 class Sidecar(_Strict):
     """Format version 1 of the sidecar."""
 
@@ -136,6 +146,8 @@ class Sidecar(_Strict):
     precision: Precision = "fp32"
     lowering: Lowering | None = None
     """How it came to a precision other than fp32."""
+    simplified: Simplified | None = None
+    """Set where simplification was asked for."""
     which: Literal["compact", "dense"]
     sha256: str
     size_bytes: int

@@ -10,10 +10,11 @@ from compactmtl.cli.export_options import make_options
 from compactmtl.cli.export_table import say_prepared, show_artefacts
 from compactmtl.errors import UsageError
 from compactmtl.export import TARGETS
-from compactmtl.export.sidecar import Parent, Sidecar, Verified, write_sidecar
+from compactmtl.export.sidecar import Parent, Sidecar, Simplified, Verified, write_sidecar
 
 NOTHING = {
     "opset": None,
+    "simplify": False,
     "batch": None,
     "size": None,
     "workspace": None,
@@ -103,3 +104,12 @@ def test_what_is_prepared_exits_3_and_says_what_to_type(tmp_path, capsys):
     assert "run there: do it" in message
     assert "model.trt.onnx.json and tensorrt.json" in message
     assert say_prepared([(tmp_path / "a", sidecar("a", "built only"))]) == 0
+
+
+@pytest.mark.parametrize(("not_kept", "outcome"), [(None, "kept"), ("it is larger", "not kept")])
+def test_what_simplifying_gained_is_said(tmp_path, capsys, not_kept, outcome):
+    found = Simplified(tool="onnxsim 1", nodes=(9, 7), size_bytes=(90, 70), not_kept=not_kept)
+    one = sidecar("model.onnx", "ran", simplified=found)
+    show_artefacts([(tmp_path / "model.onnx", one)], tmp_path)
+    text = " ".join("".join(capsys.readouterr()).split())
+    assert f"onnxsim 1: 9 -> 7 nodes, 90 -> 70 bytes; {outcome}" in text
