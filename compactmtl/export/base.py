@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # saying what the targets are must not wait for torch
     from torch.export import ExportedProgram
 
     from compactmtl.export.check import Check
+    from compactmtl.export.labelled import Labelled, Unlabelled
     from compactmtl.export.stored import Array, Arrays, Stored
 
 Which = Literal["compact", "dense"]
@@ -59,6 +60,7 @@ class Job:
         options: What the user asked for.
         source: The checked ONNX file to build from, for targets that have a ``dialect``.
         calibration: Real samples, where the precision needs them.
+        labelled: Images to score a lower precision on.
         progress: Called while a search runs, with the steps done and how many there are at most.
     """
 
@@ -72,6 +74,7 @@ class Job:
     options: Options
     source: Path | None = None
     calibration: "Stored | None" = None
+    labelled: "Labelled | Unlabelled | None" = None
     progress: Progress | None = None
 
 
@@ -85,6 +88,7 @@ def make_job(
     which: Which,
     options: Options | None = None,
     calibration: "Stored | None" = None,
+    labelled: "Labelled | Unlabelled | None" = None,
     progress: Progress | None = None,
 ) -> Job:
     """Prepare an export: run the program in torch on what the artefact will be checked on.
@@ -104,6 +108,7 @@ def make_job(
         which=which,
         options=options or Options(),
         calibration=calibration,
+        labelled=labelled,
         progress=progress,
     )
 

@@ -4,9 +4,7 @@ Ranges that come from anything but real samples fit anything but real samples: w
 of unknown origin, is refused.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,6 +17,7 @@ from compactmtl.export.cases import input_shapes
 from compactmtl.export.interface import Interface
 from compactmtl.export.stored import Array, Stored, read_inputs
 from compactmtl.parts import call_part, find_part, is_foreign
+from compactmtl.recipe import DataSection
 
 NUM_SAMPLES = 128
 """Samples taken of a larger data set or folder, spread evenly."""
@@ -32,7 +31,7 @@ def find_calibration(
     program: ExportedProgram,
     interface: Interface,
     stored: Stored,
-    data_args: Mapping[str, Mapping[str, Any]],
+    data: DataSection | None,
 ) -> Stored:
     """Return the samples to calibrate on, checked.
 
@@ -41,7 +40,7 @@ def find_calibration(
         program: The model.
         interface: Names of its inputs.
         stored: The samples it is checked with, which are used where ``wanted`` is None.
-        data_args: Arguments of data sets by name, as the model's recipe gives them.
+        data: The data set of the model's recipe, whose arguments are used where it is named.
 
     Raises:
         UsageError: No samples are named and those stored are not real; or the name means nothing.
@@ -59,7 +58,7 @@ def find_calibration(
     elif isinstance(wanted, Stored):
         found = wanted
     else:
-        found = _read(wanted, program, interface, data_args)
+        found = _read(wanted, program, interface, data)
     _check(found, program, interface, stored)
     return Stored(
         arrays={name: found.arrays[name] for name in interface.input_names}, source=found.source
@@ -70,18 +69,19 @@ def _read(
     wanted: str,
     program: ExportedProgram,
     interface: Interface,
-    data_args: Mapping[str, Mapping[str, Any]],
+    data: DataSection | None,
 ) -> Stored:
     path = Path(wanted)
-    if wanted in DATASETS or (is_foreign(wanted) and not path.exists()):
+    if names_data_set(wanted):
         name = _image_input(wanted, interface)
         factory = find_part(wanted, DATASETS, "data set")
-        dataset = call_part(wanted, factory, "train", **data_args.get(wanted, {}))
+        args = data.args if data is not None and data.name == wanted else {}
+        dataset = call_part(wanted, factory, "train", **args)
         if not len(dataset):
             raise DataError(f"data set `{wanted}` is empty, expected at least 1 sample")
         images = [
             call_part(wanted, dataset.__getitem__, index)[0].numpy()
-            for index in _spread(len(dataset))
+            for index in spread(len(dataset), NUM_SAMPLES)
         ]
         return Stored({name: _stack(images, wanted)}, f"training images of {wanted}")
     if path.is_dir():
@@ -125,7 +125,7 @@ def _read_folder(folder: Path, program: ExportedProgram, name: str) -> Stored:
             hint="give --calibration a pack (.npz)",
         )
     images = []
-    for index in _spread(len(files)):
+    for index in spread(len(files), NUM_SAMPLES):
         try:
             with Image.open(files[index]) as image:
                 small = image.convert("RGB").resize((shape[3], shape[2]), Image.Resampling.BILINEAR)
@@ -136,8 +136,14 @@ def _read_folder(folder: Path, program: ExportedProgram, name: str) -> Stored:
     return Stored({name: np.stack(images)}, f"images of {folder.name}/")
 
 
-def _spread(num: int) -> list[int]:
-    return [int(i) for i in np.unique(np.linspace(0, num - 1, min(num, NUM_SAMPLES)).round())]
+def spread(num: int, most: int) -> list[int]:
+    """Return at most ``most`` of the indices below ``num``, evenly."""
+    return [int(i) for i in np.unique(np.linspace(0, num - 1, min(num, most)).round())]
+
+
+def names_data_set(wanted: str) -> bool:
+    """Tell whether ``--calibration`` means a data set, and not a file or folder."""
+    return wanted in DATASETS or (is_foreign(wanted) and not Path(wanted).exists())
 
 
 def _stack(images: list[Array], wanted: str) -> Array:

@@ -82,10 +82,11 @@ class Samples(_Strict):
 
 
 class KeptLayer(_Strict):
-    """A layer that a search kept in FP32, and each task's relative RMS where it alone is lower."""
+    """A layer that a search kept in FP32."""
 
     name: str
-    costs: dict[str, float]
+    costs: dict[str, float | None]
+    """Each task's relative RMS where this layer alone is lower; None where it overflows."""
 
 
 class Budget(_Strict):

@@ -15,6 +15,7 @@ from compactmtl.errors import MissingFileError
 from compactmtl.export.base import Exporter, Job, Progress, Which, make_job
 from compactmtl.export.calibration import find_calibration
 from compactmtl.export.cases import random_inputs, stored_cases
+from compactmtl.export.labelled import find_labelled
 from compactmtl.export.onnx import OnnxExporter
 from compactmtl.export.options import Dialect, Options
 from compactmtl.export.reference import Reference
@@ -22,6 +23,7 @@ from compactmtl.export.sidecar import Parent, Sidecar
 from compactmtl.export.stored import INPUTS, Array, Stored, read_inputs
 from compactmtl.files import atomic_write, sha256
 from compactmtl.lineage import MODEL
+from compactmtl.recipe import DataSection
 
 DENSE = "dense.pt2"
 REFERENCE = "reference.npz"
@@ -58,13 +60,15 @@ def write(
     program = compact.exported_program(which)
     stored = stored or random_inputs(program, compact.manifest)
 
-    calibration = None
-    if options.precision == "int8":
+    calibration, labelled = None, None
+    if options.precision != "fp32":
         recipe = compact.manifest.recipe or {}
-        data_args = {data["name"]: data.get("args", {}) for data in [recipe.get("data")] if data}
-        calibration = find_calibration(
-            options.calibration, program, compact.manifest, stored, data_args
-        )
+        data = DataSection.model_validate(recipe["data"]) if "data" in recipe else None
+        labelled = find_labelled(options.calibration, program, compact.manifest, data)
+        if options.precision == "int8":
+            calibration = find_calibration(
+                options.calibration, program, compact.manifest, stored, data
+            )
     job = make_job(
         program,
         compact.manifest,
@@ -74,6 +78,7 @@ def write(
         which=which,
         options=options,
         calibration=calibration,
+        labelled=labelled,
         progress=progress,
     )
     if which == "dense":

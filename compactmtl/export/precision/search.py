@@ -1,5 +1,6 @@
 """Which layers to keep in fp32, so that no task's error grows by more than its budget."""
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -87,6 +88,8 @@ def find_kept(
 
 
 def _share(error: float, whole: float) -> float:
+    if not math.isfinite(whole):  # what overflows says nothing of how much the others matter
+        return error
     return error / whole if whole > 0 else 0.0
 
 

@@ -9,6 +9,7 @@ from compactmtl.errors import CompactMTLError, CorruptFileError, DataError, Usag
 from compactmtl.export import calibration
 from compactmtl.export.calibration import NUM_SAMPLES, find_calibration
 from compactmtl.export.stored import Stored
+from compactmtl.recipe import DataSection
 
 REAL = "validation images of rooms"
 GOOD = np.linspace(0, 1, 4 * 3 * 48 * 64, dtype=np.float32).reshape(4, 3, 48, 64)
@@ -16,10 +17,9 @@ GOOD = np.linspace(0, 1, 4 * 3 * 48 * 64, dtype=np.float32).reshape(4, 3, 48, 64
 
 @pytest.fixture
 def find(program, interface):
-    def find(wanted, *, source=REAL, args=None):
-        return find_calibration(
-            wanted, program, interface, Stored({"image": GOOD}, source), args or {}
-        )
+    def find(wanted, *, source=REAL, data=None):
+        stored = Stored({"image": GOOD}, source)
+        return find_calibration(wanted, program, interface, stored, data)
 
     return find
 
@@ -105,6 +105,10 @@ def test_a_folder_without_images_or_with_a_broken_one(find, tmp_path):
         find(str(tmp_path))
 
 
+def photos(**args):
+    return DataSection(name="photos", args=args)
+
+
 class Photographs:
     """A user's own data set; remembers which samples were asked for."""
 
@@ -137,10 +141,13 @@ def test_a_data_set_gives_training_images_evenly(named, find):
 
 
 def test_a_data_set_takes_the_recipes_arguments(named, find):
-    assert find("photos", args={"photos": {"num_images": 2}}).num_samples == 2
-    assert find("photos", args={"other": {"num_images": 2}}).num_samples == NUM_SAMPLES
+    assert find("photos", data=photos(num_images=2)).num_samples == 2
+    assert (
+        find("photos", data=DataSection(name="other", args={"num_images": 2})).num_samples
+        == NUM_SAMPLES
+    )
     with pytest.raises(DataError, match="is empty"):
-        find("photos", args={"photos": {"num_images": 0}})
+        find("photos", data=photos(num_images=0))
 
 
 def test_images_of_another_size_are_refused_where_the_size_is_fixed(
@@ -148,9 +155,9 @@ def test_images_of_another_size_are_refused_where_the_size_is_fixed(
 ):
     program = capture_program(network, torch.rand(2, 3, 48, 64), dynamic=False)
     stored = Stored({"image": GOOD}, REAL)
-    args = {"photos": {"height": 32, "num_images": 5}}
+    data = photos(height=32, num_images=5)
     with pytest.raises(DataError, match=r"\[5, 3, 32, 64\], the model takes float32"):
-        find_calibration("photos", program, interface, stored, args)
-    args = {"photos": {"num_images": 1}}
+        find_calibration("photos", program, interface, stored, data)
+    data = photos(num_images=1)
     with pytest.raises(DataError, match="holds 1 samples, expected 2 or more"):
-        find_calibration("photos", program, interface, stored, args)
+        find_calibration("photos", program, interface, stored, data)

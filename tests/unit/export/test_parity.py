@@ -6,7 +6,7 @@ from torch import nn
 
 from compactmtl.errors import ExportError, NonFiniteError
 from compactmtl.export.cases import Case
-from compactmtl.export.parity import FACTOR, FLOOR, check_parity
+from compactmtl.export.parity import FACTOR, FLOOR, Drift, check_parity
 from compactmtl.export.reference import Reference
 
 EPS = float(np.finfo(np.float32).eps)
@@ -152,3 +152,41 @@ def test_integers_must_be_equal_and_argmax_a_near_tie(capture_program):
         outputs = (good | bad, [])
         with pytest.raises(ExportError, match=message):
             check_parity(lambda _, o=outputs: o, reference, [case], ["n", "classes"])
+
+
+class Classes(nn.Module):
+    def forward(self, x):
+        return {"double": x * 2, "classes": x.argmax(1)}
+
+
+def test_drift_is_that_of_all_values_together(capture_program):
+    x = torch.rand(2, 3, 4, 5)
+    reference = Reference(capture_program(Classes(), x))
+    cases = [Case({"x": x.numpy()}, "here"), Case({"x": x[:1, :, :2, :2].numpy()}, "a crop")]
+
+    def run(inputs):
+        x = inputs["x"]
+        classes = x.argmax(1)
+        if len(x) == 1:  # wrong on the crop alone
+            return {"double": -2 * x, "classes": (classes + 1) % 3}
+        return {"double": 2 * x, "classes": classes}
+
+    found = Drift(reference, cases, ["double", "classes"]).measure(run)
+    crop = x[:1, :, :2, :2]
+    off, size = 4 * crop.norm(), (4 * x.norm() ** 2 + 4 * crop.norm() ** 2) ** 0.5
+    assert found["double"].rel_rms == pytest.approx(float(off / size), rel=1e-5)
+    assert found["double"].max_rel_error == pytest.approx(float(2 * crop.max() / x.max()), rel=1e-5)
+    assert found["double"].bound is None
+    assert found["classes"].rel_rms == found["classes"].max_rel_error == pytest.approx(4 / 44)
+
+
+def test_drift_of_another_shape_kind_or_nan(scale):
+    reference, case = scale
+    drift = Drift(reference, [case], ["double"])
+    for change, error in (
+        (lambda y: y[:1], ExportError),
+        (lambda y: y.astype(np.int64), ExportError),
+        (lambda y: y * np.float32("nan"), NonFiniteError),
+    ):
+        with pytest.raises(error):
+            drift.measure(lambda inputs, change=change: {"double": change(inputs["x"] * 2)})

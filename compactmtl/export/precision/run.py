@@ -1,0 +1,33 @@
+"""A model in ONNX Runtime, and what goes wrong with it in one line."""
+
+from collections.abc import Callable
+
+import onnx
+
+from compactmtl.errors import CorruptFileError, ExportError
+from compactmtl.export.stored import Array, Arrays
+
+Run = Callable[[Arrays], dict[str, Array]]
+RunWith = Callable[[bytes, str], Run]
+"""Loads a model's bytes in ONNX Runtime; the text is what to call it in an error."""
+
+
+def load(model: onnx.ModelProto, run_with: RunWith, name: str) -> Run:
+    """Load a model; what it then raises is one line.
+
+    Raises:
+        ExportError: ONNX Runtime does not take it.
+    """
+    try:
+        loaded = run_with(model.SerializeToString(), name)
+    except CorruptFileError as error:
+        raise ExportError(f"{error.message}; nothing was written") from error
+
+    def run(inputs: Arrays) -> dict[str, Array]:
+        try:
+            return loaded(inputs)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class but this
+            reason = str(error).strip().splitlines()[0]
+            raise ExportError(f"ONNX Runtime cannot run {name}: {reason}") from error
+
+    return run
