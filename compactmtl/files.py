@@ -91,6 +91,39 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def write_together(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder; move what is in it beside ``path`` when the block succeeds.
+
+    For an artefact of several files, or one that is a folder: all of it or nothing, Ctrl-C
+    included. Only a power cut or a kill between two renames can mix old and new files, which the
+    fingerprints in the sidecar then show.
+
+    Raises:
+        WriteError: The folder is not writable, or the disk is full (``DiskFullError``).
+    """
+    folder = make_folder(path.parent)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{path.name}.") as name:
+            new, old = make_folder(Path(name) / "new"), make_folder(Path(name) / "old")
+            yield new
+            for file in new.rglob("*"):
+                if file.is_file():
+                    with file.open("rb") as written:
+                        os.fsync(written.fileno())
+            with uninterrupted():
+                for entry in sorted(new.iterdir()):
+                    if (folder / entry.name).is_dir():  # no rename replaces a folder
+                        (folder / entry.name).rename(old / entry.name)
+                    entry.replace(folder / entry.name)
+    except WriteError as error:  # it names the temporary folder, which is gone
+        if isinstance(error.__cause__, OSError):
+            raise write_error(path, error.__cause__) from error
+        raise
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+@contextmanager
 def uninterrupted() -> Iterator[None]:
     """Hold Ctrl-C and SIGTERM back while the block runs; only the main thread can.
 

@@ -16,7 +16,7 @@ VARIANTS = "variants"
 
 REPORT = "report.json"
 
-RUNTIME_SUFFIXES = (".onnx",)
+RUNTIME_SUFFIXES = (".onnx", ".xml")
 """Files that are artefacts even when no sidecar stands beside them."""
 
 
@@ -76,10 +76,11 @@ def read_lineage(folder: Path) -> Lineage:
         except CompactMTLError as error:
             strangers[path.name] = error.message
             continue
-        stated = candidates[path.name].sidecar.get("sha256")
-        if stated != candidates[path.name].sha256:
+        if other := _other_than_stated(candidates[path.name]):
             del candidates[path.name]
-            strangers[path.name] = f"its bytes are not those {sidecar_path(path).name} describes"
+            strangers[path.name] = (
+                f"{other} bytes are not those {sidecar_path(path).name} describes"
+            )
 
     known = {sha256(model)}
     descendants: dict[str, Artefact] = {}
@@ -157,6 +158,18 @@ def _read(path: Path) -> Artefact:
         sha256=sha256(path),
         sidecar=sidecar if isinstance(sidecar, dict) else {},
     )
+
+
+def _other_than_stated(artefact: Artefact) -> str:
+    """Return whose bytes are not those the sidecar describes, the artefact's or a part's; or ""."""
+    if artefact.sidecar.get("sha256") != artefact.sha256:
+        return "its"
+    parts = artefact.sidecar.get("parts")
+    for name, stated in (parts if isinstance(parts, dict) else {}).items():
+        part = artefact.path.with_name(Path(name).name)  # never outside the folder
+        if not part.is_file() or sha256(part) != stated:
+            return f"its part {part.name}'s"
+    return ""
 
 
 def _parent(artefact: Artefact) -> Mapping[str, Any]:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from compactmtl.bench.runners import RUNNERS
+from compactmtl.bench.runners import why_not_run
 from compactmtl.bench.runners.base import InputInfo
 from compactmtl.errors import MissingFileError, UsageError
 from compactmtl.export.stored import INPUTS, Array, Stored, read_inputs
-from compactmtl.lineage import VARIANTS, read_lineage, read_variants
+from compactmtl.lineage import VARIANTS, Artefact, read_lineage, read_variants
 
 COMPACT = "compact"
+ONNX = "onnx"
+"""Target whose artefacts have the plain names."""
 ORDER = ("dense", COMPACT)
 """The one that is expected to be slower first: a ratio is then a speed-up."""
 
@@ -64,11 +66,11 @@ def _from_folder(folder: Path) -> Chosen:
     left_out = dict(lineage.strangers)
     files: dict[str, Path] = {}
     for artefact in lineage.artefacts:
-        name = str(artefact.sidecar.get("which", artefact.path.stem))
-        if artefact.path.suffix not in RUNNERS:
-            left_out[artefact.path.name] = "no runtime here runs it"
+        if why := why_not_run(artefact.path):
+            left_out[artefact.path.name] = why
         else:
-            files[name if name not in files else artefact.path.stem] = artefact.path
+            name = str(artefact.sidecar.get("which", artefact.path.stem)) + _form(artefact)
+            files[name if name not in files else artefact.path.name] = artefact.path
     variants, strangers = _variants(folder)
     left_out |= strangers
     if not files:
@@ -78,7 +80,7 @@ def _from_folder(folder: Path) -> Chosen:
             + (f": {listed}" if listed else ""),
             hint="run `compactmtl export` first",
         )
-    ordered = sorted(files, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+    ordered = sorted(files, key=_rank)
     return Chosen(
         files={name: files[name] for name in ordered} | variants,
         left_out=left_out,
@@ -93,13 +95,31 @@ def _variants(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     files: dict[str, Path] = {}
     for name, place in known.items():
         lineage = read_lineage(place)
-        runnable = [each.path for each in lineage.artefacts if each.path.suffix in RUNNERS]
+        runnable = [each.path for each in lineage.artefacts if not _form(each)]
         left_out |= {f"{VARIANTS}/{name}/{file}": why for file, why in lineage.strangers.items()}
         if runnable:
             files[name] = runnable[0]
         else:
             left_out[f"{VARIANTS}/{name}"] = "not exported; run `compactmtl export`"
     return files, left_out
+
+
+def _form(artefact: Artefact) -> str:
+    """Return what tells an artefact from the ONNX file of the same model: ``.fp16.openvino``.
+
+    Empty for ``model.onnx``; made of what stands in the file's name between stem and suffix, and
+    of the target where that is not ``onnx``.
+    """
+    words = artefact.path.name.split(".")[1:-1]
+    kind = str(artefact.sidecar.get("kind", ONNX))
+    words += [kind] if kind != ONNX else []
+    return "".join(f".{word}" for word in words)
+
+
+def _rank(name: str) -> tuple[str, int]:
+    """Sort by form, the plain one first, and within it what is expected to be slower first."""
+    which, _, form = name.partition(".")
+    return form, ORDER.index(which) if which in ORDER else len(ORDER)
 
 
 def make_inputs(
@@ -167,7 +187,12 @@ def _shape(
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """Return short names that tell the files apart."""
-    for names in ([p.stem for p in paths], [f"{p.parent.name}/{p.stem}" for p in paths]):
+    for names in (
+        [p.stem for p in paths],
+        [p.name for p in paths],
+        [f"{p.parent.name}/{p.stem}" for p in paths],
+        [f"{p.parent.name}/{p.name}" for p in paths],
+    ):
         if len(set(names)) == len(names):
             return names
     return [f"{path.stem}#{number}" for number, path in enumerate(paths, start=1)]

@@ -40,6 +40,8 @@ class Candidate(_Strict):
 
     file: str
     sha256: str
+    parts: dict[str, str] = {}
+    """Further files that belong to it, each with its SHA-256."""
     runtime: str
     size_bytes: int
     macs: int

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from compactmtl.bench.candidates import COMPACT, Chosen, choose, make_inputs
-from compactmtl.bench.complexity import OnnxComplexity, count_onnx
 from compactmtl.bench.device import check_device
 from compactmtl.bench.latency import Timings, interleave
 from compactmtl.bench.record import (
@@ -21,7 +20,7 @@ from compactmtl.bench.record import (
     Settings,
 )
 from compactmtl.bench.runners import runner_for
-from compactmtl.bench.runners.base import Loaded
+from compactmtl.bench.runners.base import Cost, Loaded
 from compactmtl.bench.statistics import Ratio, ratio_of_medians, summarise, why_noisy
 from compactmtl.environment import environment, load_average
 from compactmtl.errors import NonFiniteError, UsageError
@@ -38,7 +37,8 @@ class _Ready:
     inputs: Arrays
     source: str
     first_ms: float
-    complexity: OnnxComplexity
+    cost: Cost
+    parts: tuple[Path, ...]
 
 
 def run_bench(
@@ -69,7 +69,8 @@ def run_bench(
         rounds=rounds,
         on_round=on_round,
     )
-    ratios = _ratios(timings, chosen.variants)
+    runtimes = {name: candidate.loaded.runtime for name, candidate in ready.items()}
+    ratios = _ratios(timings, runtimes, chosen.variants)
     why = why_noisy(
         timings,
         {f"{pair} ({clock})": r for pair, both in ratios.items() for clock, r in both.items()},
@@ -101,7 +102,8 @@ def run_bench(
 def _prepare(
     path: Path, chosen: Chosen, *, threads: int, batch: int, size: tuple[int, int] | None
 ) -> _Ready:
-    loaded = runner_for(path).load(path, threads=threads)
+    runner = runner_for(path)
+    loaded = runner.load(path, threads=threads)
     inputs, source = make_inputs(loaded.inputs, chosen, batch=batch, size=size)
     started = time.perf_counter_ns()
     outputs = loaded.run(inputs)
@@ -112,19 +114,27 @@ def _prepare(
                 f"output `{name}` of `{path}` holds NaN or Inf on inputs: {source}",
                 hint="a model that computes nothing is not worth timing; check its weights",
             )
-    return _Ready(path, loaded, inputs, source, first_ms, count_onnx(path, inputs))
+    cost = runner.cost(path, inputs)
+    return _Ready(path, loaded, inputs, source, first_ms, cost, runner.parts(path))
 
 
 def _call(candidate: _Ready) -> Callable[[], object]:
     return lambda: candidate.loaded.run(candidate.inputs)
 
 
-def _ratios(timings: Mapping[str, Timings], variants: Sequence[str]) -> dict[str, dict[str, Ratio]]:
-    """Return the first candidate's time over each other one's, and compact over its variants."""
-    baseline, *others = timings
-    pairs = [(baseline, other) for other in others]
-    if COMPACT in timings and baseline != COMPACT:
-        pairs += [(COMPACT, name) for name in variants]
+def _ratios(
+    timings: Mapping[str, Timings], runtimes: Mapping[str, str], variants: Sequence[str]
+) -> dict[str, dict[str, Ratio]]:
+    """Return ratios within each runtime: its first candidate over each other one.
+
+    Also the compact model over its variants. Two runtimes differ in more than the model.
+    """
+    pairs = []
+    for runtime in dict.fromkeys(runtimes.values()):
+        baseline, *others = (name for name in timings if runtimes[name] == runtime)
+        pairs += [(baseline, other) for other in others]
+    if COMPACT in timings:
+        pairs += [(COMPACT, name) for name in variants if (COMPACT, name) not in pairs]
     return {
         f"{one}/{other}": {
             "cpu": ratio_of_medians(timings[one].cpu_ms, timings[other].cpu_ms),
@@ -150,10 +160,11 @@ def _candidate(ready: _Ready, timings: Timings) -> Candidate:
         file=ready.path.name,
         sha256=sha256(ready.path),
         runtime=ready.loaded.runtime,
-        size_bytes=ready.path.stat().st_size,
-        macs=ready.complexity.macs,
-        num_params=ready.complexity.num_params,
-        uncounted=list(ready.complexity.uncounted),
+        parts={part.name: sha256(part) for part in ready.parts},
+        size_bytes=sum(file.stat().st_size for file in (ready.path, *ready.parts)),
+        macs=ready.cost.macs,
+        num_params=ready.cost.num_params,
+        uncounted=list(ready.cost.uncounted),
         load_ms=ready.loaded.load_ms,
         first_ms=ready.first_ms,
         latency_ms=Latency(**asdict(summarise(timings.wall_ms))),

@@ -30,6 +30,12 @@ def _tensorrt() -> "Exporter":
     return TensorRtExporter()
 
 
+def _openvino() -> "Exporter":
+    from compactmtl.export.openvino import OpenVinoExporter
+
+    return OpenVinoExporter()
+
+
 def _tensorrt_rtx() -> "Exporter":
     from compactmtl.export.tensorrt_rtx import TensorRtRtxExporter
 
@@ -40,6 +46,7 @@ TARGETS: dict[str, Callable[[], "Exporter"]] = {
     "onnx": _onnx,
     "tensorrt": _tensorrt,
     "tensorrt-rtx": _tensorrt_rtx,
+    "openvino": _openvino,
 }
 """Target name to a function that imports and makes its exporter."""
 

@@ -195,7 +195,7 @@ def verify(model: onnx.ModelProto, check: Check) -> Parity:
     """
     shipped = Session(model.SerializeToString(), "the exported model")
     pools = pool_indices(model)
-    probe = Session(_with_outputs(model, pools).SerializeToString(), "the probe") if pools else None
+    probe = Session(with_outputs(model, pools).SerializeToString(), "the probe") if pools else None
 
     def probed(inputs: Arrays) -> tuple[dict[str, Array], list[Array]]:
         try:
@@ -217,7 +217,8 @@ def pool_indices(model: onnx.ModelProto) -> list[str]:
     return [node.output[0] for node in model.graph.node if name.fullmatch(node.name)]
 
 
-def _with_outputs(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
+def with_outputs(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
+    """Return a copy that yields these values, too, behind its own outputs."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     present = {output.name for output in model.graph.output}

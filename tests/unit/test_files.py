@@ -22,6 +22,7 @@ from compactmtl.files import (
     write_error,
     write_json,
     write_text,
+    write_together,
 )
 
 
@@ -205,3 +206,52 @@ def test_sha256_is_that_of_the_bytes(tmp_path_factory, content):
     assert sha256(path) == hashlib.sha256(content).hexdigest()
     path.write_bytes(content + b"x")
     assert sha256(path) != hashlib.sha256(content).hexdigest()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def fill(folder: Path, content: bytes) -> None:
+    (folder / "model.xml").write_bytes(content)
+    (folder / "model.bin").write_bytes(content)
+    (folder / "model.package").mkdir()
+    (folder / "model.package" / "part").write_bytes(content)
+
+
+def test_files_and_folders_written_together_replace_the_earlier_ones(tmp_path):
+    (tmp_path / "stays").write_bytes(b"")
+    for content in (b"earlier", b"later"):
+        with write_together(tmp_path / "model.xml") as folder:
+            fill(folder, content)
+        names = ("model.xml", "model.bin", "model.package/part")
+        assert contents(tmp_path) == {"stays": b"", **dict.fromkeys(names, content)}
+
+
+def fail_together(path: Path, failure: type[BaseException]) -> None:
+    with write_together(path) as folder:
+        fill(folder, b"later")
+        raise failure
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, OSError])
+def test_nothing_of_what_is_written_together_stays_after_a_failure(tmp_path, failure):
+    fill(tmp_path, b"earlier")
+    before = contents(tmp_path)
+    with pytest.raises(WriteError if failure is OSError else failure):
+        fail_together(tmp_path / "model.xml", failure)
+    assert contents(tmp_path) == before
+
+
+def test_a_full_disk_within_names_the_file_that_was_asked_for(tmp_path):
+    full = OSError(errno.ENOSPC, "full")
+    with (
+        pytest.raises(DiskFullError, match=r"model\.xml`; earlier") as error,
+        write_together(tmp_path / "model.xml"),
+    ):
+        raise write_error(tmp_path / ".temporary", full) from full
+    assert "temporary" not in error.value.message

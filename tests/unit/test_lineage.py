@@ -61,6 +61,17 @@ def test_a_new_model_disowns_everything(folder):
     assert "another model.onnx" in lineage.strangers["a.engine"]
 
 
+def test_a_part_belongs_to_the_artefact(folder):
+    (folder / "model.bin").write_bytes(b"weights")
+    parts = {"model.bin": sha256(folder / "model.bin")}
+    add(folder, "model.xml", "model.pt2", parts=parts)
+    assert names(read_lineage(folder)) == ["model.xml"]
+    (folder / "model.bin").write_bytes(b"other weights")
+    assert "its part model.bin's" in read_lineage(folder).strangers["model.xml"]
+    (folder / "model.bin").unlink()
+    assert names(read_lineage(folder)) == []
+
+
 def test_each_stranger_has_its_reason(folder):
     add(folder, "good.onnx", "model.pt2")
     add(folder, "changed.onnx", "model.pt2").write_bytes(b"changed")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from compactmtl.bench.runners.base import Runner
+from compactmtl.environment import version
 from compactmtl.errors import UsageError
 
 
@@ -13,8 +14,28 @@ def _onnxruntime() -> Runner:
     return OnnxRuntimeRunner()
 
 
-RUNNERS: dict[str, Callable[[], Runner]] = {".onnx": _onnxruntime}
+def _openvino() -> Runner:
+    from compactmtl.bench.runners.openvino import OpenVinoRunner
+
+    return OpenVinoRunner()
+
+
+RUNNERS: dict[str, Callable[[], Runner]] = {".onnx": _onnxruntime, ".xml": _openvino}
 """File suffix to a function that imports and makes its runner."""
+
+
+EXTRAS = {".xml": "openvino"}
+"""File suffix to the package that runs it, which is also the extra, where the base has none."""
+
+
+def why_not_run(path: Path) -> str:
+    """Say why a file cannot be measured here; empty where it can."""
+    if path.suffix not in RUNNERS:
+        return "no runtime here runs it"
+    extra = EXTRAS.get(path.suffix)
+    if extra is not None and version(extra) is None:
+        return f'{extra} is not installed: pip install "compactmtl[{extra}]"'
+    return ""
 
 
 def runner_for(path: Path) -> Runner:

@@ -35,11 +35,38 @@ class Loaded:
     runtime: str
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What an artefact costs at given inputs.
+
+    Attributes:
+        macs: Multiply-accumulates; FLOPs are twice as many.
+        num_params: Elements of all floating-point constants.
+        uncounted: Operations present that hold MACs which are not in ``macs``.
+    """
+
+    macs: int
+    num_params: int
+    uncounted: tuple[str, ...]
+
+
 class Runner(ABC):
     """One runtime."""
 
     suffixes: ClassVar[tuple[str, ...]]
     """Suffixes of the files it runs."""
+
+    def parts(self, path: Path) -> tuple[Path, ...]:
+        """Return the further files that belong to an artefact."""
+        return ()
+
+    @abstractmethod
+    def cost(self, path: Path, inputs: Arrays) -> Cost:
+        """Count MACs and parameters of the file itself.
+
+        Raises:
+            BenchError: It does not run on these inputs.
+        """
 
     @abstractmethod
     def load(self, path: Path, *, threads: int) -> Loaded:

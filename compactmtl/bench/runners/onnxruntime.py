@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 import onnxruntime as ort
 
-from compactmtl.bench.runners.base import InputInfo, Loaded, Runner
+from compactmtl.bench.complexity import count_onnx
+from compactmtl.bench.runners.base import Cost, InputInfo, Loaded, Runner
 from compactmtl.errors import BenchError, CorruptFileError, MissingFileError
 from compactmtl.export.stored import Array, Arrays
 
@@ -31,6 +32,11 @@ class OnnxRuntimeRunner(Runner):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".onnx",)
+
+    def cost(self, path: Path, inputs: Arrays) -> Cost:
+        """Count the ONNX graph; see ``Runner.cost``."""
+        counted = count_onnx(path, inputs)
+        return Cost(counted.macs, counted.num_params, counted.uncounted)
 
     def load(self, path: Path, *, threads: int) -> Loaded:
         """Load an ONNX file; see ``Runner.load``."""

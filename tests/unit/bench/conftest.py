@@ -33,11 +33,12 @@ def make_model(width=4, *, classes=2, factor=1.0, size=("height", "width")):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-def add(folder, name, model, which, parent=None):
+def add(folder, name, model, which, parent=None, kind="onnx"):
     onnx.save(model, folder / name)
     sidecar = {
         "format_version": 1,
         "artefact": name,
+        "kind": kind,
         "which": which,
         "sha256": sha256(folder / name),
         "parent": {"file": "model.pt2", "sha256": parent or sha256(folder / "model.pt2")},

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from compactmtl.bench import runners
 from compactmtl.bench.candidates import Chosen, choose, make_inputs
 from compactmtl.bench.runners.base import InputInfo
 from compactmtl.errors import MissingFileError, UsageError
@@ -40,6 +41,25 @@ def test_an_artefact_without_runtime_is_left_out(folder, add_artefact, model):
     assert choose(folder).left_out["x.engine"] == "no runtime here runs it"
 
 
+def test_artefacts_of_one_model_are_told_apart(folder, add_artefact, model):
+    """By number format and runtime; the plain ones first, the dense twin before the compact one."""
+    for name in ("model.int8.onnx", "dense.fp16.onnx", "model.fp16.onnx", "model.trt.onnx"):
+        add_artefact(folder, name, model(), name.partition(".")[0].replace("model", "compact"))
+    for name in ("model.xml", "dense.xml"):
+        which = name.removesuffix(".xml").replace("model", "compact")
+        add_artefact(folder, name, model(), which, kind="openvino")
+    assert list(choose(folder).files) == [
+        *("dense", "compact", "dense.fp16", "compact.fp16", "compact.int8"),
+        *("dense.openvino", "compact.openvino", "compact.trt"),
+    ]
+
+
+def test_without_its_runtime_an_artefact_is_left_out(folder, add_artefact, model, monkeypatch):
+    monkeypatch.setattr(runners, "version", lambda _: None)
+    add_artefact(folder, "model.xml", model(), "compact", kind="openvino")
+    assert "compactmtl[openvino]" in choose(folder).left_out["model.xml"]
+
+
 def test_files_are_named_by_what_tells_them_apart(tmp_path):
     paths = [tmp_path / place for place in ("a/m.onnx", "b/m.onnx", "b/n.onnx")]
     for path in paths:
@@ -48,6 +68,8 @@ def test_files_are_named_by_what_tells_them_apart(tmp_path):
     assert list(choose(paths[1:]).files) == ["m", "n"]
     assert list(choose(paths).files) == ["a/m", "b/m", "b/n"]
     assert list(choose([paths[0], paths[0]]).files) == ["m#1", "m#2"]
+    (tmp_path / "a/m.xml").touch()
+    assert list(choose([paths[0], tmp_path / "a/m.xml"]).files) == ["m.onnx", "m.xml"]
     assert list(choose(str(paths[0])).files) == ["m"]
 
 

@@ -1,0 +1,111 @@
+"""Target ``openvino``: OpenVINO's IR, checked in OpenVINO on the CPU in fp32."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from compactmtl.environment import version
+from compactmtl.errors import ExportError
+from compactmtl.export.base import Availability, Evidence, Exporter, Job, Runnable
+from compactmtl.export.openvino_model import (
+    PACKAGE,
+    compile_model,
+    import_openvino,
+    output_names,
+    read_onnx,
+    reason,
+    runtime,
+)
+from compactmtl.export.options import ONNX_OPTIONS, Dialect
+from compactmtl.export.sidecar import Sidecar, write_sidecar
+from compactmtl.files import write_together
+
+if TYPE_CHECKING:  # saying what the targets are must not wait for torch
+    from compactmtl.export.stored import Array, Arrays
+
+
+class OpenVinoExporter(Exporter):
+    """Write OpenVINO's IR, ``.xml`` and ``.bin``, from an ONNX file.
+
+    The ONNX file is the one with TensorRT's operators, because OpenVINO has no MaxUnpool either;
+    networks without unpooling are the same in both. Weights are stored as they are in the ONNX
+    file, never rounded to fp16 on the way.
+
+    Supports:
+        Every ONNX operator that OpenVINO's reader converts.
+    Refuses:
+        Any other, by name.
+    Fidelity:
+        The rule of ``parity.py``, with the precision hint f32.
+    """
+
+    target: ClassVar[str] = "openvino"
+    suffix: ClassVar[str] = ".xml"
+    extra: ClassVar[str | None] = "openvino"
+    takes: ClassVar[frozenset[str]] = ONNX_OPTIONS
+    dialect: ClassVar[Dialect | None] = "tensorrt"
+    evidence: ClassVar[Evidence] = "run on hardware"
+
+    def availability(self) -> Availability:
+        """Tell which OpenVINO is here; see ``Exporter.availability``."""
+        found = version(PACKAGE)
+        why_not = "" if found else 'not installed: pip install "compactmtl[openvino]"'
+        return Availability(version=found, runs_here=found is not None, why_not=why_not)
+
+    def export(self, job: Job) -> Sidecar:
+        """Write both files and the sidecar; see ``Exporter.export``."""
+        import onnx
+
+        from compactmtl.export.describe import describe
+        from compactmtl.export.onnx import pool_indices, with_outputs
+
+        openvino = import_openvino()
+        assert job.source is not None
+        source = onnx.load(job.source)
+        pools = pool_indices(source)
+        with write_together(job.path) as folder:
+            xml = folder / job.path.name
+            openvino.save_model(read_onnx(job.source.read_bytes()), xml, compress_to_fp16=False)
+            shipped = Compiled(xml, job.path.name)
+            probe = (
+                Compiled(with_outputs(source, pools).SerializeToString(), "the probe")
+                if pools
+                else None
+            )
+
+            def probed(inputs: "Arrays") -> "tuple[dict[str, Array], list[Array]]":
+                selected = probe(inputs) if probe else {}
+                return shipped(inputs), [selected[name] for name in pools]
+
+            sidecar = describe(
+                job,
+                self.target,
+                (xml, xml.with_suffix(".bin")),
+                job.check.parity(probed),
+                runtime=runtime(),
+                versions={name: version(name) for name in ("onnx", PACKAGE)},
+            )
+            write_sidecar(xml, sidecar)
+        return sidecar
+
+    def load(self, path: Path) -> Runnable:
+        """Load an IR file in OpenVINO, on as many threads as torch uses; see ``Exporter.load``."""
+        return Compiled(path, str(path))
+
+
+class Compiled:
+    """A model in OpenVINO on the CPU, computing in fp32."""
+
+    def __init__(self, model: Path | bytes, name: str) -> None:
+        import torch
+
+        self.name = name
+        self.model = compile_model(model, name, threads=torch.get_num_threads())
+        self.output_names = output_names(self.model)
+
+    def __call__(self, inputs: "Arrays") -> "dict[str, Array]":
+        """Run once."""
+        try:
+            values = self.model(dict(inputs), share_outputs=False)
+        except RuntimeError as error:
+            raise ExportError(f"OpenVINO cannot run {self.name}: {reason(error)}") from error
+        return {name: values[index] for index, name in enumerate(self.output_names)}
