@@ -81,8 +81,9 @@ def test_refused_here_and_there(refusals_of, tmp_path, operator):
     onnx.save(model, tmp_path / "m.onnx")
     bindings = load_bindings("rtx")
     network = bindings.module.Builder(process_logger(bindings)).create_network(0)
+    source = read_onnx(tmp_path / "m.onnx")
     with pytest.raises(RefusedNodesError) as error:
-        parse(bindings, network, tmp_path / "m.onnx")
+        parse(bindings, network, source)
     assert len(error.value.refusals) == len(refusals)
 
 
