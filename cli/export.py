@@ -15,6 +15,7 @@ from compactmtl.cli.export_options import (
     Workspace,
     make_options,
 )
+from compactmtl.cli.export_precision import Calibration, MaxDrop, Precision
 from compactmtl.cli.options import DEFAULT_FOLDER, CompactFolder, Debug, Json, Quiet
 
 
@@ -26,6 +27,9 @@ def export(
     dense: Dense = True,
     opset: Opset = None,
     simplify: Simplify = False,
+    precision: Precision = "fp32",
+    calibration: Calibration = None,
+    max_drop: MaxDrop = None,
     batch: Batch = None,
     size: Size = None,
     workspace: Workspace = None,
@@ -50,17 +54,20 @@ def export(
     Where TensorRT is not installed, --target tensorrt writes the ONNX file and tensorrt.json, by
     which a board builds the engine, and exits 3.
 
+    fp16 and int8 live in the ONNX graph (model.int8.onnx); per task, the relative RMS is shown and,
+    where the model's validation data is at hand, the change of its own metric.
+
     Examples:
       compactmtl export
       compactmtl export compact/ --no-dense
       compactmtl export --opset 18 --json
       compactmtl export --target tensorrt-rtx --batch 1:4:16 --compute-capability 8.9
+      compactmtl export --precision int8 --calibration rooms --max-drop seg=0.01
       compactmtl export --list
     """
-    from compactmtl.cli.export_jobs import make_jobs
+    from compactmtl.cli.export_jobs import make_jobs, write_jobs
     from compactmtl.cli.export_list import show_targets
     from compactmtl.cli.export_table import say_prepared, show_artefacts
-    from compactmtl.export import export as export_model
     from compactmtl.export import find_target
 
     if list_:
@@ -69,6 +76,9 @@ def export(
     options = make_options(
         opset=opset,
         simplify=simplify,
+        precision=precision,
+        calibration=calibration,
+        max_drop=max_drop,
         batch=batch,
         size=size,
         workspace=workspace,
@@ -80,19 +90,7 @@ def export(
     options.check_taken(target, exporter.takes, exporter.precisions)
 
     jobs = make_jobs(folder, exporter, options.precision, dense=dense)
-    written = []
-    with console.progress("export", len(jobs)) as advance:
-        for job in jobs:
-            sidecar = export_model(
-                job.source,
-                job.path,
-                target=target,
-                which=job.which,
-                options=options,
-                inputs=job.samples,
-            )
-            advance(note=job.path.relative_to(folder).as_posix())
-            written.append((job.path, sidecar))
+    written = write_jobs(jobs, folder, target, options)
     show_artefacts(written, folder)
     artefacts = [sidecar.model_dump(mode="json") for _, sidecar in written]
     console.result({"folder": folder, "target": target, "artefacts": artefacts})

@@ -1,11 +1,14 @@
 """The options of `export`, as annotated types, and what the library is asked for by them."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from compactmtl.cli.export_precision import parse_drops
+
 if TYPE_CHECKING:
     from compactmtl.export.options import Options
+    from compactmtl.export.options import Precision as PrecisionName
 
 Target = Annotated[
     str, typer.Option("--target", metavar="NAME", help="Runtime to write for; --list shows all.")
@@ -69,6 +72,9 @@ def make_options(
     *,
     opset: int | None,
     simplify: bool,
+    precision: str,
+    calibration: str | None,
+    max_drop: list[str] | None,
     batch: str | None,
     size: str | None,
     workspace: str | None,
@@ -90,6 +96,9 @@ def make_options(
         return Options(
             opset=opset,
             simplify=simplify,
+            precision=cast("PrecisionName", precision),  # checked against what the target writes
+            calibration=calibration,
+            max_drop=parse_drops(max_drop or ()),
             batch=None if batch is None else parse_batch(batch),
             size=None if size is None else parse_size(size),
             workspace_bytes=WORKSPACE_BYTES if workspace is None else parse_bytes(workspace),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compactmtl.cli.console import console
+from compactmtl.cli.export_lowered import show_lowered
 
 if TYPE_CHECKING:
     from compactmtl.export.sidecar import Sidecar, Simplified
@@ -29,13 +30,21 @@ def show_artefacts(written: Sequence[tuple[Path, "Sidecar"]], folder: Path) -> N
             source = path.with_name(sidecar.parent.file)
             shown[source] = read_sidecar(source)
         shown[path] = sidecar
+    lowered = {
+        path: sidecar
+        for path, sidecar in shown.items()
+        if sidecar.precision != "fp32" and sidecar.verified.per_task
+    }
     rows = [
         row
         for path, sidecar in shown.items()
+        if path not in lowered
         for row in _rows(path.relative_to(folder).as_posix(), sidecar)
     ]
-    columns = ["file", "MB", "checked", "task", "relative error", "at most"]
-    console.table("", columns, rows)
+    if rows:
+        columns = ["file", "MB", "checked", "task", "relative error", "at most"]
+        console.table("", columns, rows)
+    show_lowered(lowered, folder)
     for path, sidecar in shown.items():
         selections = sidecar.verified.selections
         if selections and selections["flips"]:

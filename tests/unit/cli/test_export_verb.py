@@ -15,6 +15,9 @@ from compactmtl.export.sidecar import Parent, Sidecar, Simplified, Verified, wri
 NOTHING = {
     "opset": None,
     "simplify": False,
+    "precision": "fp32",
+    "calibration": None,
+    "max_drop": None,
     "batch": None,
     "size": None,
     "workspace": None,
