@@ -42,11 +42,39 @@ def _tensorrt_rtx() -> "Exporter":
     return TensorRtRtxExporter()
 
 
+def _pt2() -> "Exporter":
+    from compactmtl.export.pt2_program import Pt2Exporter
+
+    return Pt2Exporter()
+
+
+def _litert() -> "Exporter":
+    from compactmtl.export.litert import LiteRtExporter
+
+    return LiteRtExporter()
+
+
+def _executorch() -> "Exporter":
+    from compactmtl.export.executorch import ExecuTorchExporter
+
+    return ExecuTorchExporter()
+
+
+def _coreml() -> "Exporter":
+    from compactmtl.export.coreml import CoreMlExporter
+
+    return CoreMlExporter()
+
+
 TARGETS: dict[str, Callable[[], "Exporter"]] = {
     "onnx": _onnx,
     "tensorrt": _tensorrt,
     "tensorrt-rtx": _tensorrt_rtx,
     "openvino": _openvino,
+    "pt2": _pt2,
+    "litert": _litert,
+    "executorch": _executorch,
+    "coreml": _coreml,
 }
 """Target name to a function that imports and makes its exporter."""
 

@@ -1,5 +1,6 @@
 """What a sidecar says of an artefact, for targets that are made from a program or an ONNX file."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,8 +45,8 @@ def describe(
         kind=kind,
         precision=job.options.precision,
         which=job.which,
-        sha256=sha256(artefact),
-        size_bytes=sum(file.stat().st_size for file in files),
+        sha256=_fingerprint(artefact),
+        size_bytes=sum(_size(file) for file in files),
         parts={part.name: sha256(part) for part in parts},
         parent=job.parent,
         opset=opset,
@@ -60,6 +61,20 @@ def describe(
         ),
         versions={name: version(name) for name in ("compactmtl", "torch")} | dict(versions),
     )
+
+
+def _fingerprint(artefact: Path) -> str:
+    """Return the SHA-256 of a file, or of the list of a folder's files and theirs."""
+    if artefact.is_file():
+        return sha256(artefact)
+    files = sorted(path for path in artefact.rglob("*") if path.is_file())
+    lines = (f"{sha256(path)}  {path.relative_to(artefact).as_posix()}\n" for path in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _size(artefact: Path) -> int:
+    files = [artefact] if artefact.is_file() else artefact.rglob("*")
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def _specs(job: Job) -> tuple[list[InputSpec], list[OutputSpec], int | None]:
