@@ -6,6 +6,7 @@ from compactmtl.cli.export_options import (
     Capabilities,
     Dense,
     HardwareCompatible,
+    Host,
     List,
     Opset,
     Simplify,
@@ -36,6 +37,7 @@ def export(
     compute_capability: Capabilities = None,
     version_compatible: VersionCompatible = False,
     hardware_compatible: HardwareCompatible = False,
+    host: Host = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -51,16 +53,14 @@ def export(
     where they were. Each file is run and compared with the model, per task, before it is written:
     its error against fp64 is at most 4 times that of torch in fp32. Engines are built from such an
     ONNX file (model.trt.onnx) and take the batch and image sizes that --batch and --size say.
-    Where TensorRT is not installed, --target tensorrt writes the ONNX file and tensorrt.json, by
-    which a board builds the engine, and exits 3.
+    Without TensorRT or --host, --target tensorrt prepares the files a board builds from; exit 3.
 
     fp16 and int8 live in the ONNX graph (model.int8.onnx); per task, the relative RMS is shown and,
     where the model's validation data is at hand, the change of its own metric.
 
     Examples:
       compactmtl export
-      compactmtl export compact/ --no-dense
-      compactmtl export --opset 18 --json
+      compactmtl export compact/ --no-dense --json
       compactmtl export --target tensorrt-rtx --batch 1:4:16 --compute-capability 8.9
       compactmtl export --precision int8 --calibration rooms --max-drop seg=0.01
       compactmtl export --list
@@ -85,10 +85,10 @@ def export(
         compute_capabilities=compute_capability,
         version_compatible=version_compatible,
         hardware_compatible=hardware_compatible,
+        host=host,
     )
     exporter = find_target(target)
     options.check_taken(target, exporter.takes, exporter.precisions)
-
     jobs = make_jobs(folder, exporter, options.precision, dense=dense)
     written = write_jobs(jobs, folder, target, options)
     show_artefacts(written, folder)

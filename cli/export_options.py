@@ -66,6 +66,12 @@ HardwareCompatible = Annotated[
         help="Other GPUs from Ampere on can run the engine (tensorrt, not on a Jetson).",
     ),
 ]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host", metavar="USER@BOARD", help="Build there, by ssh, and bring it back (tensorrt)."
+    ),
+]
 
 
 def make_options(
@@ -81,6 +87,7 @@ def make_options(
     compute_capabilities: list[str] | None,
     version_compatible: bool,
     hardware_compatible: bool,
+    host: str | None,
 ) -> "Options":
     """Read what was typed.
 
@@ -105,4 +112,5 @@ def make_options(
             compute_capabilities=tuple(map(parse_capability, compute_capabilities or ())),
             version_compatible=version_compatible,
             hardware_compatible=hardware_compatible,
+            host=host,
         )

@@ -65,7 +65,7 @@ def say_prepared(written: Sequence[tuple[Path, "Sidecar"]]) -> int:
     console.warn(
         f"prepared, not built: {prepared[0].verified.runtime} here; copy {files} and "
         f"{prepared[0].artefact} to the board and run there: {(prepared[0].build or {})['command']}"
-        " (--host user@board is to do that by itself; it is not there yet)"
+        " (or let --host user@board do both)"
     )
     return PREPARED
 

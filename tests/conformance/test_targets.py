@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 TASKS = ("seg", "depth")
 OTHER = {
     "opset": 18,
+    "simplify": True,
     "precision": "fp16",
     "calibration": object(),
     "max_drop": {"seg": 0.01},
@@ -43,6 +44,7 @@ OTHER = {
     "compute_capabilities": ("8.9",),
     "version_compatible": True,
     "hardware_compatible": True,
+    "host": "user@board",
 }
 """For each option a value that is not its default."""
 
@@ -96,7 +98,7 @@ def test_it_says_what_it_is(target):
     assert target.evidence in get_args(Evidence)
     assert target.takes <= {each.name for each in fields(Options)}
     assert target.dialect is None or target.takes >= ONNX_OPTIONS
-    assert ("precision" in target.takes) == (len(target.precisions) > 1)
+    assert "precision" in target.takes or len(target.precisions) == 1
 
 
 def test_it_says_what_it_can_do_here(target):
@@ -109,8 +111,10 @@ def test_the_artefact_lies_beside_its_sidecar(target, written):
     path, sidecar = written
     assert read_sidecar(path) == sidecar
     assert (sidecar.artefact, sidecar.kind) == (path.name, target.target)
-    assert (sidecar.sha256, sidecar.size_bytes) == (sha256(path), path.stat().st_size)
-    assert sidecar.parts == {name: sha256(path.with_name(name)) for name in sidecar.parts}
+    assert sidecar.sha256 == sha256(path)
+    parts = [path.with_name(name) for name in sidecar.parts]
+    assert sidecar.parts == {part.name: sha256(part) for part in parts}
+    assert sidecar.size_bytes == sum(file.stat().st_size for file in (path, *parts))
     assert [each.name for each in sidecar.inputs] == ["image"]
     assert [each.name for each in sidecar.outputs] == list(TASKS)
     assert sidecar.precision == "fp32"
@@ -181,6 +185,8 @@ def test_what_is_no_artefact_is_refused_in_one_line(target, written, tmp_path):
     path = tmp_path / written[0].name
     with pytest.raises(MissingFileError):
         target.load(path)
+    for part in written[1].parts:
+        shutil.copy(written[0].with_name(part), tmp_path / part)
     path.write_bytes(b"no artefact of any runtime")
     with pytest.raises(CorruptFileError) as error:
         target.load(path)

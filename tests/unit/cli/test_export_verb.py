@@ -24,6 +24,7 @@ NOTHING = {
     "compute_capabilities": None,
     "version_compatible": False,
     "hardware_compatible": False,
+    "host": None,
 }
 
 

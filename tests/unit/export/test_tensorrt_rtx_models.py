@@ -22,15 +22,9 @@ SMALL = {
     "deeplab_resnet18": {"width": 0.125, "head_channels": 8, "rates": (1, 2, 3)},
     "deeplab_resnet50": {"width": 0.125, "head_channels": 8, "rates": (1, 2, 3)},
 }
-QUICK = "segnet_s"
-"""The one with the most that TensorRT lacks; the others are for `make test-all`."""
 
 
-def quick_or_slow(names):
-    return [n if n == QUICK else pytest.param(n, marks=pytest.mark.slow) for n in names]
-
-
-@pytest.fixture(scope="module", params=quick_or_slow(MODELS))
+@pytest.fixture(scope="module", params=MODELS)
 def folder(request, tmp_path_factory):
     """The compact folder of a small one with some channels removed."""
     torch.manual_seed(0)
@@ -50,9 +44,8 @@ def test_every_network_of_the_folder_is_tried():
     assert SMALL.keys() == MODELS.keys()
 
 
-@pytest.mark.parametrize(
-    "precision", [p if p == "fp32" else pytest.param(p, marks=pytest.mark.slow) for p in PRECISIONS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_it_builds_with_a_free_batch_size(folder, precision):
     options = Options(
         precision=precision,
