@@ -1,21 +1,16 @@
 """The verb `export`."""
 
 from compactmtl.cli.console import console
-from compactmtl.cli.export_options import (
+from compactmtl.cli.export_engine_options import (
     Batch,
     Capabilities,
-    Dense,
     HardwareCompatible,
     Host,
-    List,
-    Opset,
-    Simplify,
     Size,
-    Target,
     VersionCompatible,
     Workspace,
-    make_options,
 )
+from compactmtl.cli.export_options import Dense, List, Opset, Simplify, Target, make_options
 from compactmtl.cli.export_precision import Calibration, MaxDrop, Precision
 from compactmtl.cli.options import DEFAULT_FOLDER, CompactFolder, Debug, Json, Quiet
 

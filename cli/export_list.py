@@ -27,7 +27,7 @@ def show_targets() -> None:
         runs = "yes" if here.runs_here else "no"
         precisions = " ".join(exporter.precisions)
         rows.append(
-            (name, here.version or extra, runs, precisions, exporter.evidence, here.why_not)
+            (name, here.version or extra or "no", runs, precisions, exporter.evidence, here.why_not)
         )
     columns = ("target", "installed", "runs here", "precisions", "seen by us", "note")
     console.table("", columns, rows)
