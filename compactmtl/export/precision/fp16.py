@@ -14,7 +14,7 @@ from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_floa
 
 from compactmtl.errors import ExportError
 from compactmtl.export.precision.casts import branches, captured, mend_casts
-from compactmtl.export.precision.layers import constants
+from compactmtl.export.precision.layers import WEIGHTED, constants
 from compactmtl.export.precision.order import in_order
 
 LARGEST = float(np.finfo(np.float16).max)
@@ -46,9 +46,18 @@ def to_fp16(model: onnx.ModelProto, keep: Iterable[str] = ()) -> onnx.ModelProto
         node_block_list=sorted(blocked),
     )
     mend_casts(converted.graph)
+    _drop_types_of_weights(converted.graph)
     result = in_order(converted)
     _check_interface(model, result)
     return result
+
+
+def _drop_types_of_weights(graph: onnx.GraphProto) -> None:
+    """Drop what the converter notes of weights' types: it says fp16 of those that it left fp32."""
+    weights = {tensor.name for tensor in graph.initializer}
+    noted = [value for value in graph.value_info if value.name not in weights]
+    graph.ClearField("value_info")
+    graph.value_info.extend(noted)
 
 
 def _check_range(model: onnx.ModelProto, kept: set[str]) -> None:
@@ -79,13 +88,16 @@ def _check_interface(model: onnx.ModelProto, result: onnx.ModelProto) -> None:
 
 
 def _of_sizes_alone(graph: onnx.GraphProto) -> set[str]:
-    """Return the nodes that compute with sizes of tensors and with constants, not with values."""
+    """Return the nodes that compute with sizes of tensors and with constants, not with values.
+
+    A layer computes values, of constants too: they are all that is left of some dead encoders.
+    """
     of_values = {value.name for value in graph.input}
     found = set()
     for node in graph.node:  # in order of computation
         if node.op_type in ("Shape", "Size", "Constant", "ConstantOfShape"):
             continue  # sizes are integers; a canvas of zeros is as large as an image, and exact
-        if of_values & {*node.input, *captured(node)}:
+        if node.op_type in WEIGHTED or of_values & {*node.input, *captured(node)}:
             of_values.update(node.output)
         else:
             found.add(node.name)

@@ -96,6 +96,31 @@ def run(model, x):
     return ReferenceEvaluator(model).run(None, {"x": x})[0]
 
 
+class Dead(torch.nn.Module):
+    """One output does not depend on the image, but on its size."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.head = torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(4, 2, 1)
+
+    def forward(self, image):
+        constant = torch.ones_like(image).cumsum(3)
+        return {"dead": self.head(self.layer(constant)), "alive": self.layer(image)}
+
+
+def test_layers_that_read_constants_are_lowered_or_kept_as_any(capture_program, make_interface):
+    program = capture_program(Dead(), torch.rand(2, 3, 8, 8))
+    model = convert(program, make_interface(["image"], ["dead", "alive"]), opset=20)
+    inputs = {"image": torch.rand(2, 3, 9, 7).numpy()}
+    want = Session(model.SerializeToString(), "fp32")(inputs)
+    for keep in ((), list(layers(model))[:1], layers(model)):
+        half = to_fp16(model, keep)
+        onnx.checker.check_model(half, full_check=True)
+        got = Session(half.SerializeToString(), "fp16")(inputs)
+        for name, value in want.items():
+            assert rms(got[name], value) < 16 * EPS
+
+
 def with_weight(model, name, value):
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
