@@ -25,6 +25,7 @@ class Convolution:
     size: int = 1
     groups: int = 1
     side: int = 1
+    pooled: bool = False
 
     @property
     def taps(self) -> int:

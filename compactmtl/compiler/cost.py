@@ -21,6 +21,7 @@ class ConvShape:
         positions: Output positions, height times width (of a transposed convolution: input
             positions); 1 for a linear layer on a vector.
         in_positions: Input positions.
+        pooled: Whether a pooling follows, behind ops that keep the channels' layout in memory.
     """
 
     rows: int
@@ -29,6 +30,7 @@ class ConvShape:
     groups: int = 1
     positions: int = 1
     in_positions: int = 1
+    pooled: bool = False
 
     @property
     def num_params(self) -> int:

@@ -9,6 +9,7 @@ AVX-512, 8 with AVX2) and ``align`` the divisor it wants input channels to have 
   and a matrix product, at the true counts. The output channels do not matter for this choice.
 - A depthwise convolution is blocked where its channels divide by ``align``; any other grouped one
   where the channels of a group divide by ``block`` on both sides.
+- A pooling is blocked where its channels divide by ``block``.
 - A value that changes between the blocked and the plain layout is reordered.
 - An addition to the output of a blocked convolution, and the activation behind it, are done within
   the convolution; in the plain layout they are passes over memory of their own.
@@ -77,6 +78,10 @@ class Layer(Protocol):
     @property
     def in_positions(self) -> int:
         """Input positions."""
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a pooling follows."""
 
 
 def ceil_to(count: int, multiple: int) -> int:

@@ -51,7 +51,9 @@ def cheapest_read(
     return total, width
 
 
-def conv_shape(node: fx.Node, *, rows: int, columns: int, groups: int = 1) -> ConvShape:
+def conv_shape(
+    node: fx.Node, *, rows: int, columns: int, groups: int = 1, pooled: bool = False
+) -> ConvShape:
     """Return the shape of a captured convolution or linear layer at other channel counts.
 
     Free sizes count as in the example inputs.
@@ -68,6 +70,7 @@ def conv_shape(node: fx.Node, *, rows: int, columns: int, groups: int = 1) -> Co
         groups=groups,
         positions=_positions(turns, is_conv=is_conv),
         in_positions=_positions(source, is_conv=is_conv),
+        pooled=pooled,
     )
 
 

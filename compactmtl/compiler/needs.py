@@ -28,6 +28,10 @@ class Needs:
                 self.add(node, facts.live[node])
         self.settle()
 
+    def is_common(self, node: fx.Node) -> bool:
+        """Tell whether all values of its space that store anything store the same."""
+        return node in self._common
+
     def add(self, node: fx.Node, channels: Tensor) -> None:
         """Need these channels of a value too."""
         if node in self._common and channels.any():

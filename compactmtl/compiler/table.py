@@ -45,7 +45,8 @@ class CostTable(BaseModel):
     Times grow with every channel as long as the kernel stays the same. Changes between the blocked
     and the plain layout are charged to the layer that causes them: to the producer of a value whose
     channel count calls for the other layout than its own, and to a reader that cannot take what
-    its count promises. So are additions that a blocked convolution would have done on the way.
+    its count promises. So are additions that a blocked convolution would have done on the way. A
+    value that is pooled calls for the blocked layout by whole blocks only, as poolings do.
 
     Attributes:
         runtime: Name and version of the runtime.
@@ -108,11 +109,12 @@ class CostTable(BaseModel):
         path = name.partition(".")[2]
         if path != "blocked" and self._promises_blocks(shape.columns):
             time += self._reorder(shape.columns, shape.in_positions, to="plain")
-        if path == "plain" and self._promises_blocks(shape.rows):
+        stays_blocked = self._promises_blocks(shape.rows, pooled=shape.pooled)
+        if path == "plain" and stays_blocked:
             time += self._reorder(shape.rows, shape.positions, to="blocked")
-        if path != "plain" and not self._promises_blocks(shape.rows):
+        if path != "plain" and not stays_blocked:
             time += self._reorder(shape.rows, shape.positions, to="plain")
-        if not self._promises_blocks(shape.rows):
+        if not stays_blocked:
             time += ADDED * self.time(addition(shape.rows, shape.positions))
         return time
 
@@ -156,9 +158,9 @@ class CostTable(BaseModel):
                 hint="`compactmtl calibrate -o FILE` writes one",
             ) from error
 
-    def _promises_blocks(self, channels: int) -> bool:
+    def _promises_blocks(self, channels: int, *, pooled: bool = False) -> bool:
         """Tell whether a value of so many channels is expected in the blocked layout."""
-        return self.block > 1 and channels % self.align == 0
+        return self.block > 1 and channels % (self.block if pooled else self.align) == 0
 
     def _reorder(self, channels: int, positions: int, *, to: str) -> float:
         return self.time(reorder(channels, positions, to=to, block=self.block))

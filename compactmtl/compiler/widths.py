@@ -10,11 +10,13 @@ from torch import fx
 from compactmtl.compiler.cost import ConvShape, CostModel
 from compactmtl.compiler.layer_cost import WIDTHS, cheapest_read, conv_shape, widths
 from compactmtl.compiler.needs import Needs
+from compactmtl.compiler.normalise import op_name
 from compactmtl.compiler.rules import Facts
 from compactmtl.compiler.rules.base import channelwise
 from compactmtl.compiler.rules.cat import Cat
 from compactmtl.compiler.rules.conv import Conv
 from compactmtl.compiler.rules.depthwise import Depthwise
+from compactmtl.compiler.rules.pool import Spatial
 from compactmtl.compiler.rules.select import Select
 from compactmtl.compiler.spaces import Space
 
@@ -24,11 +26,16 @@ ROUNDS = 2
 
 @dataclass
 class Bundle:
-    """Values whose width changes as one: a space, and what depthwise convolutions tie to it.
+    """Values whose width changes as one: a source, what keeps its channels, and the like of it.
+
+    That is a whole space where all of it stores the same. Else an op that combines several values
+    goes with the first of them: the others may store more. Depthwise convolutions go with their
+    input.
 
     Attributes:
         nodes: The values.
         layers: Convolutions that compute them or read them.
+        pooled: Whether one of them is the result of a pooling.
         is_fixed: Whether an op that makes them cannot make a channel more.
         cats: The bundles of concatenations that grow with it, and how often they hold it.
         growth: All bundles that grow with it, itself too, and by how many channels for one of its.
@@ -39,6 +46,7 @@ class Bundle:
 
     nodes: list[fx.Node] = field(default_factory=list)
     layers: list[fx.Node] = field(default_factory=list)
+    pooled: bool = False
     is_fixed: bool = False
     cats: Counter[int] = field(default_factory=Counter)
     growth: Counter[int] = field(default_factory=Counter)
@@ -63,8 +71,9 @@ class Widths:
         self._facts = facts
         self._needs = needs
         self._cost = cost
+        self._spaces = spaces
         self._counts = {node: int(channels.sum()) for node, channels in needs.channels.items()}
-        self._home, self._bundles = self._tie(spaces)
+        self._home, self._bundles = self._tie()
         self._reads: dict[fx.Node, int] = {}
         self._costs: dict[tuple[fx.Node, int, int], float] = {}
         for node, rule in facts.rules.items():
@@ -80,26 +89,38 @@ class Widths:
                 self._complete(number)
                 self._open.append(bundle)
 
-    def _tie(self, spaces: dict[fx.Node, Space]) -> tuple[dict[fx.Node, int], list[Bundle]]:
+    def _tie(self) -> tuple[dict[fx.Node, int], list[Bundle]]:
         """Return the bundles, and for each value the number of its bundle."""
         home: dict[fx.Node, int] = {}
         bundles: list[Bundle] = []
         for node in self._facts.values:  # in graph order: an input comes before its readers
             if node in home:
                 continue
-            number = len(bundles)
-            if isinstance(self._facts.rules.get(node), Depthwise):
-                number = home[channelwise(node)]
-            if number == len(bundles):
+            before = self._before(node)
+            number = len(bundles) if before is None else home[before]
+            if before is None:
                 bundles.append(Bundle())
-            for other in spaces[node].nodes:
+            whole = self._needs.is_common(node)
+            for other in self._spaces[node].nodes if whole else [node]:
                 home[other] = number
                 bundles[number].nodes.append(other)
         return home, bundles
 
+    def _before(self, node: fx.Node) -> fx.Node | None:
+        """Return the value whose bundle a value joins; None: it is the first of its own."""
+        rule = self._facts.rules.get(node)
+        if isinstance(rule, Depthwise):
+            return channelwise(node)
+        if rule is None or self._needs.is_common(node):
+            return None
+        return next(
+            (x for x in rule.couples(node)[:1] if self._spaces[x] is self._spaces[node]), None
+        )
+
     def _connect(self, node: fx.Node) -> None:
         """Tell the bundles around a node that it makes or reads them."""
         rule, bundle = self._facts.rules[node], self._bundles[self._home[node]]
+        bundle.pooled |= "pool" in op_name(node) and isinstance(rule, Spatial)
         if isinstance(rule, (Conv, Depthwise)):
             source = channelwise(node)
             for number in {self._home[node], self._home[source], self._home[self._base(source)]}:
@@ -113,7 +134,7 @@ class Widths:
             bundle.is_fixed = True
 
     def widen(self) -> None:
-        """Need dead channels too, those of lowest number, where the convolutions cost less then.
+        """Need dead channels too where the convolutions cost less then.
 
         One width at a time, from several starts: whether a convolution runs in blocks depends on
         both of its widths, so from the least widths no single step may pay.
@@ -184,11 +205,14 @@ class Widths:
         return self._costs[key]
 
     def _cost_at(self, node: fx.Node, rows: int, stored: int) -> float:
+        pooled = self._bundles[self._home[node]].pooled
         if isinstance(self._facts.rules[node], Depthwise):
-            return self._cost.conv(conv_shape(node, rows=rows, columns=rows, groups=rows))
+            return self._cost.conv(
+                conv_shape(node, rows=rows, columns=rows, groups=rows, pooled=pooled)
+            )
 
         def shape(width: int) -> ConvShape:
-            return conv_shape(node, rows=rows, columns=width)
+            return conv_shape(node, rows=rows, columns=width, pooled=pooled)
 
         source, base = channelwise(node), None
         if self._is_selection(source):  # it may select what it selected, where that is stored
@@ -206,7 +230,12 @@ class Widths:
         for bundle in self._open:
             stored = [node for node in bundle.nodes if self._counts[node]]
             dead = ~torch.stack([self._needs.channels[node] for node in stored]).any(0)
+            # What another value of the space stores comes first: it may be an operand of one here.
+            beside = dict.fromkeys(n for node in stored for n in self._spaces[node].nodes)
+            is_there = torch.stack([self._needs.channels[node] for node in beside]).any(0)
+            order = (~is_there[dead]).int().argsort(stable=True)
+            chosen = dead.nonzero().flatten()[order[: bundle.extra]]
             extra = torch.zeros_like(dead)
-            extra[dead.nonzero().flatten()[: bundle.extra]] = True
+            extra[chosen] = True
             for node in stored:
                 self._needs.add(node, extra)

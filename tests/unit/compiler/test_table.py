@@ -24,6 +24,7 @@ class Shape:
     groups: int = 1
     positions: int = 196
     in_positions: int = 196
+    pooled: bool = False
 
 
 def path(shape: Shape) -> str:
@@ -87,6 +88,14 @@ def test_an_unaligned_width_between_blocked_layers_pays_for_the_changes_of_layou
     # and where whole blocks hold many dead channels, not
     wasted = TABLE.conv(Shape(64, 64, 9)) * 2
     assert TABLE.conv(Shape(33, 64, 9)) + TABLE.conv(Shape(64, 33, 9)) < wasted
+
+
+def test_what_is_pooled_pays_for_the_changes_of_layout_off_whole_blocks():
+    def times(rows: int, *, pooled: bool) -> float:
+        return TABLE.conv(Shape(rows, 64, 9, pooled=pooled))
+
+    aligned, whole = (times(rows, pooled=False) for rows in (60, 64))
+    assert aligned <= whole == times(64, pooled=True) < times(60, pooled=True)
 
 
 def test_nothing_costs_nothing():
