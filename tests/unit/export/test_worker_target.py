@@ -62,7 +62,8 @@ SCRIPT = """
 
         module = torch.export.load(path).module()
         return [
-            [value.detach().numpy() for value in module(*map(torch.from_numpy, call))] for call in calls
+            [value.detach().numpy() for value in module(*map(torch.from_numpy, call))]
+            for call in calls
         ]
 
     worker.CONVERT["copying"], worker.RUN["copying"] = convert, run
