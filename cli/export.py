@@ -10,7 +10,15 @@ from compactmtl.cli.export_engine_options import (
     VersionCompatible,
     Workspace,
 )
-from compactmtl.cli.export_options import Dense, List, Opset, Simplify, Target, make_options
+from compactmtl.cli.export_options import (
+    Dense,
+    Install,
+    List,
+    Opset,
+    Simplify,
+    Target,
+    make_options,
+)
 from compactmtl.cli.export_precision import Calibration, MaxDrop, Precision
 from compactmtl.cli.options import DEFAULT_FOLDER, CompactFolder, Debug, Json, Quiet
 
@@ -20,6 +28,7 @@ def export(
     *,
     target: Target = "onnx",
     list_: List = False,
+    install: Install = False,
     dense: Dense = True,
     opset: Opset = None,
     simplify: Simplify = False,
@@ -58,8 +67,10 @@ def export(
       compactmtl export compact/ --no-dense --json
       compactmtl export --target tensorrt-rtx --batch 1:4:16 --compute-capability 8.9
       compactmtl export --precision int8 --calibration rooms --max-drop seg=0.01
+      compactmtl export --target litert --install
       compactmtl export --list
     """
+    from compactmtl.cli.export_install import install_converter
     from compactmtl.cli.export_jobs import make_jobs, write_jobs
     from compactmtl.cli.export_list import show_targets
     from compactmtl.cli.export_table import say_prepared, show_artefacts
@@ -84,6 +95,7 @@ def export(
     )
     exporter = find_target(target)
     options.check_taken(target, exporter.takes, exporter.precisions)
+    install_converter(exporter, asked=install)
     jobs = make_jobs(folder, exporter, options.precision, dense=dense)
     written = write_jobs(jobs, folder, target, options)
     show_artefacts(written, folder)

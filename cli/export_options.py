@@ -16,6 +16,12 @@ Target = Annotated[
 List = Annotated[
     bool, typer.Option("--list", help="Say what each target can do here, and write nothing.")
 ]
+Install = Annotated[
+    bool,
+    typer.Option(
+        "--install", help="First install the target's converter, in an environment of its own."
+    ),
+]
 Dense = Annotated[bool, typer.Option("--dense/--no-dense", help="Write the dense twin, too.")]
 Opset = Annotated[
     int | None, typer.Option("--opset", metavar="N", help="ONNX operator set [default: 20].")

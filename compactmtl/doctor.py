@@ -16,6 +16,8 @@ EXTRAS = {
     "mlflow": ("mlflow", "lightning"),
     "tensorrt": ("tensorrt",),
     "rtx": ("tensorrt_rtx",),
+    "openvino": ("openvino",),
+    "simplify": ("onnxsim",),
 }
 """Optional extras of this package and the modules each brings."""
 

@@ -193,3 +193,18 @@ def sha256(path: Path) -> str:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     except OSError as error:
         raise read_error(path, error) from error
+
+
+def fingerprint(path: Path) -> str:
+    """Return the SHA-256 of a file; of a folder, that of the list of its files and theirs.
+
+    The list is what ``sha256sum`` prints for the files, sorted by name.
+
+    Raises:
+        MissingFileError: It is not there, or not readable.
+    """
+    if not path.is_dir():
+        return sha256(path)
+    files = sorted(inner for inner in path.rglob("*") if inner.is_file())
+    lines = (f"{sha256(inner)}  {inner.relative_to(path).as_posix()}\n" for inner in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from compactmtl.errors import CompactMTLError, CorruptFileError, MissingFileError
-from compactmtl.files import read_json, sha256
+from compactmtl.files import fingerprint, read_json, sha256
 
 MODEL = "model.pt2"
 """The compact model, from which everything else in its folder must descend."""
@@ -129,9 +129,9 @@ def read_variants(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
             hint="run `compactmtl compress --variants` again",
         ) from error
     found = {}
-    for name, fingerprint in stated.items():
+    for name, digest in stated.items():
         model = folder / VARIANTS / name / MODEL
-        if is_present and name in names and model.is_file() and sha256(model) == fingerprint:
+        if is_present and name in names and model.is_file() and sha256(model) == digest:
             found[name] = model.parent
     why = f"is not what {REPORT} says was compiled together with {MODEL}"
     return found, {f"{VARIANTS}/{name}": why for name in names if name not in found}
@@ -142,9 +142,8 @@ def _artefact_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.is_file()
-        and not path.name.startswith(".")  # an unfinished atomic write
-        and (sidecar_path(path).is_file() or path.suffix in RUNTIME_SUFFIXES)
+        if not path.name.startswith(".")  # an unfinished atomic write
+        and (sidecar_path(path).is_file() or (path.is_file() and path.suffix in RUNTIME_SUFFIXES))
     )
 
 
@@ -155,7 +154,7 @@ def _read(path: Path) -> Artefact:
         raise MissingFileError(f"has no sidecar {sidecar_path(path).name}") from error
     return Artefact(
         path=path,
-        sha256=sha256(path),
+        sha256=fingerprint(path),
         sidecar=sidecar if isinstance(sidecar, dict) else {},
     )
 

@@ -1,6 +1,5 @@
 """What a sidecar says of an artefact, for targets that are made from a program or an ONNX file."""
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from compactmtl.export.cases import input_shapes
 from compactmtl.export.onnx_names import AXIS_NAMES
 from compactmtl.export.parity import Parity
 from compactmtl.export.sidecar import InputSpec, OutputSpec, Sidecar, Verified, read_sidecar
-from compactmtl.files import sha256
+from compactmtl.files import fingerprint, sha256
 
 
 def describe(
@@ -40,12 +39,14 @@ def describe(
     """
     artefact, *parts = files
     inputs, outputs, opset = _specs(job)
+    lowering = None if parity is None else parity.lowering
     return Sidecar(
         artefact=artefact.name,
         kind=kind,
         precision=job.options.precision,
+        lowering=lowering,
         which=job.which,
-        sha256=_fingerprint(artefact),
+        sha256=fingerprint(artefact),
         size_bytes=sum(_size(file) for file in files),
         parts={part.name: sha256(part) for part in parts},
         parent=job.parent,
@@ -61,15 +62,6 @@ def describe(
         ),
         versions={name: version(name) for name in ("compactmtl", "torch")} | dict(versions),
     )
-
-
-def _fingerprint(artefact: Path) -> str:
-    """Return the SHA-256 of a file, or of the list of a folder's files and theirs."""
-    if artefact.is_file():
-        return sha256(artefact)
-    files = sorted(path for path in artefact.rglob("*") if path.is_file())
-    lines = (f"{sha256(path)}  {path.relative_to(artefact).as_posix()}\n" for path in files)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _size(artefact: Path) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from compactmtl.environment import version
 from compactmtl.errors import CorruptFileError, ExportError, MissingExtraError, MissingFileError
+from compactmtl.files import read_error
 
 PACKAGE = "openvino"
 SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
@@ -35,13 +36,7 @@ def compile_model(model: Path | bytes, name: str, *, threads: int) -> Any:
         ExportError: It holds an operation that OpenVINO has not.
     """
     if isinstance(model, Path):
-        for file in (model, model.with_suffix(".bin")):
-            if not file.is_file():
-                raise MissingFileError(f"no such file: `{file}`", hint="an IR is .xml and .bin")
-        with model.open("rb") as handle:
-            head = handle.read(5)
-        if head != b"<?xml":  # OpenVINO would try every format it knows, aloud
-            raise CorruptFileError(f"`{name}` is no IR of OpenVINO: it does not begin with <?xml")
+        _check_files(model, name)
     settings = SETTINGS | {"INFERENCE_NUM_THREADS": threads}
     engine = core()
     source = model if isinstance(model, Path) else read_onnx(model)
@@ -49,6 +44,20 @@ def compile_model(model: Path | bytes, name: str, *, threads: int) -> Any:
         return engine.compile_model(source, "CPU", settings)
     except RuntimeError as error:
         raise CorruptFileError(f"OpenVINO cannot load `{name}`: {reason(error)}") from error
+
+
+def _check_files(xml: Path, name: str) -> None:
+    try:
+        with xml.open("rb") as handle:
+            head = handle.read(5)
+    except OSError as error:
+        raise read_error(xml, error) from error
+    if head != b"<?xml":  # OpenVINO would try every format it knows, aloud
+        raise CorruptFileError(f"`{name}` is no IR of OpenVINO: it does not begin with <?xml")
+    if not xml.with_suffix(".bin").is_file():
+        raise MissingFileError(
+            f"no such file: `{xml.with_suffix('.bin')}`", hint="it holds the weights of the IR"
+        )
 
 
 def read_onnx(content: bytes) -> Any:

@@ -10,12 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from compactmtl.errors import CorruptFileError, ExportError, MissingFileError, NotPossibleHereError
 from compactmtl.export import worker
 from compactmtl.export.base import Availability, Evidence, Exporter, Job, Runnable
 from compactmtl.export.environments import Environment
-from compactmtl.export.sidecar import Sidecar, write_sidecar
-from compactmtl.files import write_together
+from compactmtl.export.sidecar import Sidecar, read_sidecar, write_sidecar
+from compactmtl.files import fingerprint, write_together
 
 if TYPE_CHECKING:  # saying what the targets are must not wait for torch
     from torch.export import ExportedProgram
@@ -86,19 +88,25 @@ class WorkerExporter(Exporter):
         """Return what runs an artefact in its environment, a process per call."""
         if not path.exists():
             raise MissingFileError(f"no such file: `{path}`")
+        sidecar = read_sidecar(path)
+        if fingerprint(path) != sidecar.sha256:
+            raise CorruptFileError(f"`{path}` is not what its sidecar describes")
         if self.runs_on:
             raise NotPossibleHereError(f"`{path}` runs on {self.runs_on} only")
         self.environment.require()
-        from compactmtl.export.sidecar import read_sidecar
-
-        names = [output.name for output in read_sidecar(path).outputs]
+        names = [output.name for output in sidecar.outputs]
+        size = int(sidecar.inputs[0].shape[0])
 
         def run(inputs: "Arrays") -> "dict[str, Array]":
+            """Run any number of samples, in calls of the size that the artefact is fixed to."""
+            num = min(len(array) for array in inputs.values())
+            calls = [[a[i : i + size] for a in inputs.values()] for i in range(0, num, size)]
             try:
-                (outputs,) = self._run(path, [list(inputs.values())])
+                results = self._run(path, calls)
             except ExportError as error:
                 raise CorruptFileError(error.message) from error
-            return dict(zip(names, outputs, strict=True))
+            columns = zip(*results, strict=True)
+            return {n: np.concatenate(c) for n, c in zip(names, columns, strict=True)}
 
         return run
 

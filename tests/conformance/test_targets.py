@@ -27,7 +27,7 @@ from compactmtl.export.base import Evidence, make_job
 from compactmtl.export.options import ONNX_OPTIONS, PRECISIONS, Options
 from compactmtl.export.reference import Reference
 from compactmtl.export.sidecar import read_sidecar
-from compactmtl.files import sha256
+from compactmtl.files import fingerprint, sha256
 from compactmtl.lineage import read_lineage
 
 ROOT = Path(__file__).parents[2]
@@ -111,10 +111,11 @@ def test_the_artefact_lies_beside_its_sidecar(target, written):
     path, sidecar = written
     assert read_sidecar(path) == sidecar
     assert (sidecar.artefact, sidecar.kind) == (path.name, target.target)
-    assert sidecar.sha256 == sha256(path)
-    parts = [path.with_name(name) for name in sidecar.parts]
-    assert sidecar.parts == {part.name: sha256(part) for part in parts}
-    assert sidecar.size_bytes == sum(file.stat().st_size for file in (path, *parts))
+    assert sidecar.sha256 == fingerprint(path)
+    files = [path, *(path.with_name(name) for name in sidecar.parts)]
+    files += [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else []
+    assert sidecar.size_bytes == sum(file.stat().st_size for file in files if file.is_file())
+    assert sidecar.parts == {name: sha256(path.with_name(name)) for name in sidecar.parts}
     assert [each.name for each in sidecar.inputs] == ["image"]
     assert [each.name for each in sidecar.outputs] == list(TASKS)
     assert sidecar.precision == "fp32"
@@ -151,7 +152,7 @@ def test_it_was_run_where_it_can_run_and_else_says_that_it_was_not(target, writt
 def test_what_computes_something_else_is_not_written(target, written, tmp_path, monkeypatch):
     folder = tmp_path / "compact"
     shutil.copytree(written[0].parent, folder)
-    before = {file.name: sha256(file) for file in folder.iterdir()}
+    before = {file.name: fingerprint(file) for file in folder.iterdir()}
 
     def misled(*args, **kwargs):
         job = make_job(*args, **kwargs)
@@ -163,18 +164,18 @@ def test_what_computes_something_else_is_not_written(target, written, tmp_path, 
     monkeypatch.setattr(writing, "make_job", misled)
     with pytest.raises(ExportError, match="differs from torch"):
         export(folder, folder / written[0].name, target=target.target)
-    assert {file.name: sha256(file) for file in folder.iterdir()} == before
+    assert {file.name: fingerprint(file) for file in folder.iterdir()} == before
 
 
 def test_a_kill_while_it_is_written_leaves_what_was_there(target, written, tmp_path, monkeypatch):
     folder = tmp_path / "compact"
     shutil.copytree(written[0].parent, folder)
-    before = {file.name: sha256(file) for file in folder.iterdir()}
+    before = {file.name: fingerprint(file) for file in folder.iterdir()}
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", _killed)
         with pytest.raises(KeyboardInterrupt):
             export(folder, folder / written[0].name, target=target.target)
-    assert {file.name: sha256(file) for file in folder.iterdir()} == before
+    assert {file.name: fingerprint(file) for file in folder.iterdir()} == before
 
 
 def _killed(self, target):
@@ -188,6 +189,7 @@ def test_what_is_no_artefact_is_refused_in_one_line(target, written, tmp_path):
     for part in written[1].parts:
         shutil.copy(written[0].with_name(part), tmp_path / part)
     path.write_bytes(b"no artefact of any runtime")
+    shutil.copy(written[0].with_name(f"{path.name}.json"), tmp_path)
     with pytest.raises(CorruptFileError) as error:
         target.load(path)
     assert "\n" not in error.value.message
@@ -209,8 +211,10 @@ def test_where_its_runtime_is_missing_it_names_the_extra_or_prepares(target, com
     if target.target != "tensorrt":  # nothing but a board has its runtime
         with pytest.raises(MissingExtraError) as error:
             export(compact, path, target=target.target)
-        own = f"--target {target.target} --install"  # an environment of its own
-        assert (f"compactmtl[{target.extra}]" if target.extra else own) in error.value.hint
+        way = (
+            f"compactmtl[{target.extra}]" if target.extra else f"--target {target.target} --install"
+        )
+        assert way in error.value.hint
         return
     sidecar = export(compact, path, target=target.target)
     assert sidecar.verified.status == "prepared"

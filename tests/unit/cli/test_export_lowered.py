@@ -1,5 +1,6 @@
 import pytest
 
+from compactmtl.cli.console import console
 from compactmtl.cli.export_lowered import show_lowered
 from compactmtl.cli.export_precision import parse_drops
 from compactmtl.errors import UsageError
@@ -56,6 +57,7 @@ def sidecar(**lowering):
 
 
 def test_each_task_has_its_own_line_and_figures(tmp_path, capsys):
+    console.configure(json=False, quiet=False, debug=False)  # whatever was run before
     shown = sidecar(
         calibration=Samples(source="validation images of rooms", num=8),
         scored_on=Samples(source="validation images of rooms", num=200),

@@ -12,6 +12,7 @@ from compactmtl.export import find_target
 from compactmtl.export.base import make_job
 from compactmtl.export.openvino import OpenVinoExporter
 from compactmtl.export.openvino_model import import_openvino, read_onnx
+from compactmtl.export.options import Options
 from compactmtl.export.sidecar import Parent, read_sidecar
 from compactmtl.export.stored import Stored
 from compactmtl.export.write import _export as export_by_onnx
@@ -102,6 +103,20 @@ def test_rounded_weights_are_found_and_nothing_is_written(
         export_by_onnx(OpenVinoExporter(), job)
     assert path.read_bytes() == b"earlier"
     assert not {"model.bin", "model.xml.json"} & {entry.name for entry in tmp_path.iterdir()}
+
+
+def test_lower_precision_comes_with_the_onnx_file(tmp_path, program, interface, stored):
+    path = tmp_path / "model.fp16.xml"
+    options = Options(precision="fp16")
+    job = make_job(
+        program, interface, path, stored=stored, parent=PARENT, which="compact", options=options
+    )
+    export_by_onnx(OpenVinoExporter(), job)
+    sidecar = read_sidecar(path)
+    assert (sidecar.precision, sidecar.parent.file) == ("fp16", "model.fp16.trt.onnx")
+    assert sidecar.lowering == read_sidecar(tmp_path / sidecar.parent.file).lowering
+    assert all(1e-5 < each.max_rel_error < 0.05 for each in sidecar.verified.per_task.values())
+    assert 'element_type="f16"' in path.read_text()
 
 
 class Awkward(nn.Module):
