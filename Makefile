@@ -9,6 +9,9 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
 DEMO := demo
+# One test process per core; `make test JOBS=1` runs them one after the other.
+JOBS ?= auto
+SPREAD := -n $(JOBS) --maxprocesses 8 --dist worksteal
 RECIPE ?= rooms-demo
 
 .DEFAULT_GOAL := help
@@ -52,10 +55,10 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" $(SPREAD)
 
 test-all: check
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(SPREAD)
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache \
