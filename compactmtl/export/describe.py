@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
@@ -76,19 +75,15 @@ def _specs(job: Job) -> tuple[list[InputSpec], list[OutputSpec], int | None]:
         return source.inputs, source.outputs, source.opset
     shapes = input_shapes(job.program, job.interface)
     names = _dimension_names(shapes)
-    inputs = []
-    for name, shape in shapes.items():
-        array = job.stored.arrays[name]
-        is_unit = bool(np.min(array) >= 0 and np.max(array) <= 1)
-        inputs.append(
-            InputSpec(
-                name=name,
-                shape=[_readable(size, names) for size in shape],
-                dtype=str(array.dtype),
-                layout="NCHW" if array.ndim == 4 else None,
-                range=(0.0, 1.0) if is_unit else None,
-            )
+    inputs = [
+        InputSpec.of(
+            name,
+            [_readable(size, names) for size in shape],
+            str(job.stored.arrays[name].dtype),
+            job.stored.arrays[name],
         )
+        for name, shape in shapes.items()
+    ]
     outputs = []
     node = next(node for node in job.program.graph.nodes if node.op == "output")
     for name, leaf in zip(job.interface.output_names, tree_leaves(node.args), strict=True):

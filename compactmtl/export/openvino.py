@@ -58,7 +58,7 @@ class OpenVinoExporter(Exporter):
         import onnx
 
         from compactmtl.export.describe import describe
-        from compactmtl.export.onnx import pool_indices, with_outputs
+        from compactmtl.export.onnx_run import pool_indices, with_outputs
 
         openvino = import_openvino()
         assert job.source is not None

@@ -1,7 +1,7 @@
 """The JSON file beside every exported artefact: what it is, what it came from, what was checked."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -9,6 +9,11 @@ from compactmtl.errors import CorruptFileError
 from compactmtl.export.options import Dialect, Precision
 from compactmtl.files import read_json, write_json
 from compactmtl.lineage import sidecar_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from compactmtl.export.stored import Array
 
 FORMAT_VERSION = 1
 
@@ -34,6 +39,27 @@ class InputSpec(_Strict):
     """Set for images only."""
     range: tuple[float, float] | None = None
     """Range of the values it was checked with, where that is [0, 1]."""
+    mean: list[float] | None = None
+    """Per channel: an 8-bit pixel p becomes (p - mean) * scale. None where that is not known."""
+    scale: list[float] | None = None
+
+    @classmethod
+    def of(
+        cls, name: str, shape: "Sequence[int | str]", dtype: str, samples: "Array"
+    ) -> "InputSpec":
+        """Describe an input by the samples (N, ...) that the artefact is checked with."""
+        is_image = samples.ndim == 4
+        is_unit = bool(samples.min() >= 0 and samples.max() <= 1)
+        channels = samples.shape[1] if is_image and is_unit else None
+        return cls(
+            name=name,
+            shape=list(shape),
+            dtype=dtype,
+            layout="NCHW" if is_image else None,
+            range=(0.0, 1.0) if is_unit else None,
+            mean=None if channels is None else [0.0] * channels,
+            scale=None if channels is None else [1 / 255] * channels,
+        )
 
 
 class OutputSpec(_Strict):

@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from compactmtl.errors import CorruptFileError, ExportError, MissingFileError, UsageError
-from compactmtl.export import onnx as target
+from compactmtl.export import onnx_convert, onnx_write
 from compactmtl.export.base import make_job
 from compactmtl.export.check import make_check
-from compactmtl.export.onnx import OnnxExporter, convert, verify
+from compactmtl.export.onnx import OnnxExporter
+from compactmtl.export.onnx_convert import convert
+from compactmtl.export.onnx_run import verify
 from compactmtl.export.sidecar import Parent, read_sidecar
 from compactmtl.export.stored import Stored
 from compactmtl.files import sha256
@@ -122,7 +124,7 @@ def test_one_wrong_weight_is_found_and_nothing_is_written(
 
     path = tmp_path / "model.onnx"
     path.write_bytes(b"earlier")
-    monkeypatch.setattr(target, "convert", wrong)
+    monkeypatch.setattr(onnx_write, "convert", wrong)
     with pytest.raises(ExportError, match=r"near-tie|differs from torch: relative") as error:
         OnnxExporter().export(
             make_job(program, interface, path, stored=stored, parent=PARENT, which="compact")
@@ -184,7 +186,7 @@ def test_an_unknown_operator_set_is_refused(program, interface):
 
 
 def test_over_two_gigabytes_is_refused(monkeypatch, program, interface):
-    monkeypatch.setattr(target, "MAX_BYTES", 100)
+    monkeypatch.setattr(onnx_convert, "MAX_BYTES", 100)
     with pytest.raises(ExportError, match="2 GiB"):
         convert(program, interface, opset=20)
 

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from compactmtl.export.onnx import OPSET, convert, pool_indices
+from compactmtl.export.onnx_convert import OPSET, convert
+from compactmtl.export.onnx_run import pool_indices
 
 
 class Pool(nn.Module):

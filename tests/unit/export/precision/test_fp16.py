@@ -8,7 +8,9 @@ from onnx.reference import ReferenceEvaluator
 from compactmtl.errors import ExportError, NonFiniteError, UsageError
 from compactmtl.export.base import make_job
 from compactmtl.export.cases import random_inputs
-from compactmtl.export.onnx import OnnxExporter, Session, convert
+from compactmtl.export.onnx import OnnxExporter
+from compactmtl.export.onnx_convert import convert
+from compactmtl.export.onnx_run import Session
 from compactmtl.export.options import Options
 from compactmtl.export.precision import fp16
 from compactmtl.export.precision.fp16 import to_fp16

@@ -16,7 +16,9 @@ from torch import nn
 from compactmtl.errors import ExportError
 from compactmtl.export.base import make_job
 from compactmtl.export.cases import random_inputs
-from compactmtl.export.onnx import OnnxExporter, Session, convert
+from compactmtl.export.onnx import OnnxExporter
+from compactmtl.export.onnx_convert import convert
+from compactmtl.export.onnx_run import Session
 from compactmtl.export.options import Options
 from compactmtl.export.precision.int8 import Int8
 from compactmtl.export.precision.layers import constants

@@ -13,7 +13,8 @@ from compactmtl.errors import ExportError
 from compactmtl.export import find_target
 from compactmtl.export.base import make_job
 from compactmtl.export.cases import random_inputs
-from compactmtl.export.onnx import OnnxExporter, convert
+from compactmtl.export.onnx import OnnxExporter
+from compactmtl.export.onnx_convert import convert
 from compactmtl.export.options import Options
 from compactmtl.export.precision.int8 import Int8
 from compactmtl.export.precision.order import in_order

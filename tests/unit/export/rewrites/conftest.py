@@ -1,7 +1,7 @@
 import onnxruntime as ort
 import pytest
 
-from compactmtl.export.onnx import OPSET, convert
+from compactmtl.export.onnx_convert import OPSET, convert
 
 
 def _convert_and_run(program, interface, *inputs):

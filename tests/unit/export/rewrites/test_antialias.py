@@ -6,7 +6,7 @@ from torch import nn
 
 from compactmtl.export.cases import random_inputs
 from compactmtl.export.check import make_check
-from compactmtl.export.onnx import verify
+from compactmtl.export.onnx_run import verify
 from compactmtl.export.rewrites.antialias import BICUBIC, BILINEAR, weights_of
 
 

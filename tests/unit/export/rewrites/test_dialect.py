@@ -15,8 +15,8 @@ from compactmtl.board.parse import RefusedNodesError, parse
 from compactmtl.board.profile import make_profile
 from compactmtl.board.recipe import BuildRecipe
 from compactmtl.errors import ExportError
-from compactmtl.export import onnx as target
-from compactmtl.export.onnx import OPSET, convert
+from compactmtl.export import onnx_convert as target
+from compactmtl.export.onnx_convert import OPSET, convert
 from compactmtl.export.rewrites.dialect import check_dialect
 
 

@@ -7,7 +7,8 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from compactmtl.export.check import make_check
-from compactmtl.export.onnx import OPSET, convert, pool_indices, verify
+from compactmtl.export.onnx_convert import OPSET, convert
+from compactmtl.export.onnx_run import pool_indices, verify
 
 VALUES = torch.tensor([-1.0, -0.0, 0.0, 1.0])
 
