@@ -8,7 +8,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from compactmtl.board.onnx_file import read_onnx
 from compactmtl.errors import CorruptFileError
+from compactmtl.export.board_errors import translated
 from compactmtl.files import read_error, read_json, sha256
 from compactmtl.inspection import Inspection, Layer, layer_of
 from compactmtl.lineage import sidecar_path
@@ -21,8 +23,12 @@ def inspect_onnx(path: Path) -> Inspection:
     """Open an ONNX file.
 
     Raises:
-        CorruptFileError: It is not one, or its weights are missing.
+        CorruptFileError: It is not one, or its sizes contradict each other.
+        MissingFileError: There is no such file, or one that its weights lie in is missing.
+        UnsafeFileError: It reaches outside its folder.
     """
+    with translated():
+        read_onnx(path)  # its weights lie in its folder, its sizes can be
     try:
         model = onnx.load(path)
         weights = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}

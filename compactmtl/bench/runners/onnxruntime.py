@@ -9,7 +9,9 @@ import onnxruntime as ort
 
 from compactmtl.bench.complexity import count_onnx
 from compactmtl.bench.runners.base import Cost, InputInfo, Loaded, Runner
-from compactmtl.errors import BenchError, CorruptFileError, MissingFileError
+from compactmtl.board.onnx_file import read_onnx
+from compactmtl.errors import BenchError, CorruptFileError
+from compactmtl.export.board_errors import translated
 from compactmtl.export.stored import Array, Arrays
 
 DTYPES = {
@@ -40,8 +42,8 @@ class OnnxRuntimeRunner(Runner):
 
     def load(self, path: Path, *, threads: int) -> Loaded:
         """Load an ONNX file; see ``Runner.load``."""
-        if not path.is_file():
-            raise MissingFileError(f"no such file: `{path}`")
+        with translated():
+            read_onnx(path)  # nothing hostile reaches the runtime's parser
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
