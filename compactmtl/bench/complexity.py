@@ -6,6 +6,7 @@ tensor's size).
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ class OnnxComplexity:
 
     Attributes:
         macs: Multiply-accumulates of all ``layers``; FLOPs are twice as many.
-        num_params: Elements of all floating-point constants (batch norm is folded by the export).
+        num_params: Elements of all floating-point constants (batch norm is folded by the export)
+            and of all quantised ones; scales and zero points of a quantisation are not counted.
         weights_bytes: Their bytes.
         layers: Weighted operations in the order of the graph.
         uncounted: Operations present that hold MACs which are not in ``macs``.
@@ -87,7 +89,7 @@ def count_onnx(path: Path, inputs: Arrays) -> OnnxComplexity:
     nodes = [node for node in model.graph.node if node.op_type in WEIGHTED]
     shapes = constants | _measured_shapes(model, nodes, constants, inputs, path)
     layers = tuple(_layer(node, shapes, constants) for node in nodes)
-    weights = [tensor for tensor in initializers.values() if tensor.data_type in FLOATS]
+    weights = _weights(model, initializers)
     return OnnxComplexity(
         macs=sum(layer.macs for layer in layers),
         num_params=sum(math.prod(tensor.dims) for tensor in weights),
@@ -113,6 +115,22 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     if not model.graph.node:
         raise CorruptFileError(f"`{path}` is not an ONNX file, or its graph is empty")
     return model
+
+
+def _weights(model: onnx.ModelProto, initializers: Mapping[str, TensorProto]) -> list[TensorProto]:
+    """Return the constants that are weights, in whatever number format."""
+    quantised = {n.input[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
+    ranges = {
+        name
+        for node in model.graph.node
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear")
+        for name in node.input[1:]
+    }
+    return [
+        tensor
+        for name, tensor in initializers.items()
+        if name in quantised or (tensor.data_type in FLOATS and name not in ranges)
+    ]
 
 
 def _measured_shapes(

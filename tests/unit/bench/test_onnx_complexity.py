@@ -98,3 +98,33 @@ def test_bad_files_and_bad_inputs(tmp_path, model):
     onnx.save(model(), tmp_path / "m.onnx")
     with pytest.raises(BenchError, match="cannot run"):
         count_onnx(tmp_path / "m.onnx", images(1, 4, 8, 8))
+
+
+def test_quantised_weights_count_scales_do_not(tmp_path):
+    rng = np.random.default_rng(0)
+    weight = rng.integers(-127, 128, (4, 3, 1, 1), dtype=np.int8)
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+            onnx.helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+            onnx.helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wd"], axis=0),
+            onnx.helper.make_node("Conv", ["d", "wd", "b"], ["y"]),
+        ],
+        "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 5, 7])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 4, 5, 7])],
+        [
+            onnx.numpy_helper.from_array(np.float32(0.01).reshape(()), "s"),
+            onnx.numpy_helper.from_array(np.int8(0).reshape(()), "z"),
+            onnx.numpy_helper.from_array(weight, "w"),
+            onnx.numpy_helper.from_array(np.full(4, 0.01, np.float32), "ws"),
+            onnx.numpy_helper.from_array(np.zeros(4, np.int8), "wz"),
+            onnx.numpy_helper.from_array(np.ones(4, np.float32), "b"),
+        ],
+    )
+    opset = onnx.helper.make_opsetid("", 18)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9)
+    onnx.save(model, tmp_path / "q.onnx")
+    counted = count_onnx(tmp_path / "q.onnx", {"x": rng.random((1, 3, 5, 7), dtype=np.float32)})
+    assert (counted.num_params, counted.weights_bytes) == (12 + 4, 12 + 16)
+    assert counted.macs == 12 * 35
