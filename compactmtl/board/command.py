@@ -1,10 +1,11 @@
-"""The command ``python -m compactmtl.board``, which needs Python, numpy and TensorRT alone."""
+"""The command ``python -m compactmtl.board``, which needs Python, numpy and a runtime alone."""
 
 import argparse
 import json
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -13,23 +14,20 @@ from compactmtl.board.bindings import FLAVOURS, load_bindings
 from compactmtl.board.errors import AskedError, BoardError
 from compactmtl.board.prepared import build_prepared
 from compactmtl.board.recipe import BuildRecipe
+from compactmtl.board.verify import verify
 from compactmtl.board.words import parse_batch, parse_bytes, parse_capability, parse_size
 
 INTERRUPTED = 130
+Say = Callable[[str], None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; errors are one line and a hint."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up, too
     asked = _parser().parse_args(arguments)
-    written = []
+    stream = sys.stderr if asked.json else sys.stdout
     try:
-        for path, sidecar in _build(asked):
-            written.append(sidecar)
-            build = sidecar["build"]
-            size = f"{sidecar['size_bytes'] / 1e6:.2f} MB, {build['num_layers']} layers"
-            how = f"built by {build['builder']} in {build['seconds']:.1f} s, not run"
-            _say(f"{path}: {size}, {how}", sys.stderr if asked.json else sys.stdout)
+        document = asked.call(asked, lambda line: _say(line, stream))
     except KeyboardInterrupt:
         _say("error: interrupted", sys.stderr)
         return INTERRUPTED
@@ -39,8 +37,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(f"hint: {error.hint}", sys.stderr)
         return error.exit_code
     if asked.json:
-        _say(json.dumps({"artefacts": written}, indent=2), sys.stdout)
+        _say(json.dumps(document, indent=2), sys.stdout)
     return 0
+
+
+def _build_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
+    written = []
+    for path, sidecar in _build(asked):
+        written.append(sidecar)
+        build = sidecar["build"]
+        size = f"{sidecar['size_bytes'] / 1e6:.2f} MB, {build['num_layers']} layers"
+        say(f"{path}: {size}, built by {build['builder']} in {build['seconds']:.1f} s, not run")
+    return {"artefacts": written}
+
+
+def _verify_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
+    found = []
+    for path in asked.files:
+        result = verify(path, threads=asked.threads)
+        found.append(asdict(result))
+        for name, output in result.outputs.items():
+            figures = f"relative error {output.error:.1e}, relative RMS {output.rel_rms:.1e}"
+            say(f"{path}: {name} in {result.runtime}: {figures}, at most {output.bound:.1e}")
+    return {"verified": found}
 
 
 def _say(line: str, stream: TextIO) -> None:
@@ -75,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m compactmtl.board", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     build = verbs.add_parser("build", help="Build an engine and its sidecar.")
+    build.set_defaults(call=_build_verb)
     add = build.add_argument
     add("file", type=Path, metavar="FILE", help="An ONNX file, or tensorrt.json.")
     add("--flavour", choices=FLAVOURS, default=FLAVOURS[0], help="Which TensorRT builds.")
@@ -91,4 +111,9 @@ def _parser() -> argparse.ArgumentParser:
         help="Before TensorRT 10.12: the builder chooses kernels of this type. Never run.",
     )
     add("--json", action="store_true", help="Print the sidecars as one JSON document.")
+    check = verbs.add_parser("verify", help="Run files on stored inputs, compare the outputs.")
+    check.set_defaults(call=_verify_verb)
+    check.add_argument("files", type=Path, nargs="+", metavar="FILE", help="Exported files.")
+    check.add_argument("--threads", type=int, default=1, metavar="N", help="On a CPU.")
+    check.add_argument("--json", action="store_true", help="Print one JSON document.")
     return parser

@@ -10,6 +10,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from compactmtl.board.command import main
 from compactmtl.board.errors import (
     AbsentError,
     AskedError,
@@ -179,6 +180,18 @@ def test_files_that_cannot_run_here(tmp_path):
         other.with_name(name + ".json").write_text(json.dumps(sidecar))
         with pytest.raises(kind):
             verify(other)
+
+
+def test_the_command_says_what_it_found(tmp_path, capsys):
+    path = make(tmp_path)
+    assert main(["verify", str(path)]) == 0
+    assert "seg in onnxruntime" in capsys.readouterr().out
+    assert main(["verify", str(path), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["verified"]
+    assert found["outputs"]["classes"]["error"] == 0
+    path.write_bytes(b"other")
+    assert main(["verify", str(path)]) == DamagedError.exit_code
+    assert capsys.readouterr().err.startswith("error: `model.onnx` is not the file")
 
 
 def test_it_needs_neither_torch_nor_the_rest(tmp_path):
