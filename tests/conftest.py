@@ -12,3 +12,14 @@ def restored_environment() -> Iterator[None]:
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
     os.environ.update(before)
+
+
+@pytest.fixture
+def board(tmp_path, monkeypatch):
+    """A board on this machine that `ssh board` leads to."""
+    from local_board import has_ssh, local_board  # brings an ssh server
+
+    if not has_ssh():
+        pytest.skip("there is no ssh client on this machine")
+    with local_board(tmp_path / "board", monkeypatch) as started:
+        yield started

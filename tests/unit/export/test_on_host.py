@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from local_board import has_ssh, local_board
 
 from compactmtl.board.bindings import installed_version
 from compactmtl.board.recipe import BuildRecipe
@@ -22,14 +21,6 @@ from compactmtl.remote.ssh import Host
 
 HOST = Host("board")
 PARENT = Parent(file="model.pt2", sha256="0" * 64)
-
-
-@pytest.fixture
-def board(tmp_path, monkeypatch):
-    if not has_ssh():
-        pytest.skip("there is no ssh client on this machine")
-    with local_board(tmp_path / "board", monkeypatch) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
