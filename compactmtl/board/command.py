@@ -14,7 +14,6 @@ from compactmtl.board.bindings import FLAVOURS, load_bindings
 from compactmtl.board.errors import AskedError, BoardError
 from compactmtl.board.prepared import build_prepared
 from compactmtl.board.recipe import BuildRecipe
-from compactmtl.board.verify import verify
 from compactmtl.board.words import parse_batch, parse_bytes, parse_capability, parse_size
 
 INTERRUPTED = 130
@@ -52,6 +51,8 @@ def _build_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
 
 
 def _verify_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
+    from compactmtl.board.verify import verify  # brings numpy
+
     found = []
     for path in asked.files:
         result = verify(path, threads=asked.threads)
