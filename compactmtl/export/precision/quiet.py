@@ -5,6 +5,11 @@ import logging
 import warnings
 from collections.abc import Iterator
 
+import onnxruntime
+
+WARNING, FATAL = 2, 4
+"""ONNX Runtime's levels; the first is its default."""
+
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
@@ -18,7 +23,10 @@ def quiet() -> Iterator[None]:
         warnings.simplefilter("ignore")
         try:
             logging.disable(logging.CRITICAL)
+            # The calibrator's own session takes no options; what fails in it is raised.
+            onnxruntime.set_default_logger_severity(FATAL)
             yield
         finally:
+            onnxruntime.set_default_logger_severity(WARNING)
             logging.disable(before)
             root.handlers[:] = handlers
