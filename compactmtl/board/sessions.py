@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from compactmtl.board.engine import EngineSession
 from compactmtl.board.errors import AskedError, DamagedError, MissingPackageError, RunError
 from compactmtl.board.onnx_file import read_onnx
+from compactmtl.board.openvino_session import OpenVinoSession
 
 Array = npt.NDArray[Any]
 
@@ -80,29 +80,6 @@ class OnnxSession:
         except Exception as error:  # as above
             raise RunError(f"ONNX Runtime cannot run the model: {_line(error)}") from error
         return dict(zip(self._names, values, strict=True))
-
-
-class OpenVinoSession:
-    """An OpenVINO model on the CPU, in the precision its graph states."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        openvino = _import("openvino", 'pip install "compactmtl[openvino]"')
-        # Without the hint this runtime rounds to bfloat16 wherever the processor has it.
-        config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
-        try:
-            self._model = openvino.Core().compile_model(str(path), "CPU", config)
-        except RuntimeError as error:
-            raise DamagedError(f"OpenVINO cannot load `{path}`: {_line(error)}") from error
-        self._names = [output.get_any_name() for output in self._model.outputs]
-        self.runtime = f"openvino {openvino.__version__.split('-')[0]}"
-
-    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Run once; see ``Session``."""
-        try:
-            values = self._model(dict(inputs))
-        except RuntimeError as error:
-            raise RunError(f"OpenVINO cannot run the model: {_line(error)}") from error
-        return {name: np.array(values[place]) for place, name in enumerate(self._names)}
 
 
 def _import(name: str, hint: str) -> Any:

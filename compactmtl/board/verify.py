@@ -144,14 +144,20 @@ def _sidecar(path: Path) -> dict[str, Any]:
 
 def _parents_parity(path: Path, sidecar: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of the ONNX file that an engine was built from."""
-    parent = path.with_name(Path(str(sidecar["parent"]["file"])).name + ".json")
+    stated = sidecar.get("parent")
+    if not isinstance(stated, dict) or not isinstance(stated.get("file"), str):
+        raise DamagedError(f"`{path.name}.json` does not say what `{path.name}` was built from")
+    parent = path.with_name(Path(stated["file"]).name + ".json")
     document = read_json(parent)
-    if document.get("sha256") != sidecar["parent"]["sha256"]:
+    if document.get("sha256") != stated.get("sha256"):
         raise DamagedError(
             f"`{path.name}` was built from another file than `{parent.name}` describes",
             hint="export again",
         )
-    found: dict[str, Any] = document["verified"]["per_task"]
+    verified = document.get("verified")
+    found = verified.get("per_task") if isinstance(verified, dict) else None
+    if not isinstance(found, dict):
+        raise DamagedError(f"`{parent}` is not a sidecar of compactmtl", hint="export again")
     return found
 
 

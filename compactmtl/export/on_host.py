@@ -1,8 +1,8 @@
 """Build a TensorRT engine on another machine: the ONNX file goes there, the engine comes back."""
 
-import json
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from compactmtl.board import errors as board
 from compactmtl.board.artefact import describe_source, plan_build, sidecar_path
@@ -58,10 +58,10 @@ def build_on_host(
         _build(folder, flavour)
         found = folder.fetch([path.name, sidecar_path(path).name])
     plan, described = found[path.name], found[sidecar_path(path).name]
-    document = _read(host, described, path.name)
+    checked = _read(host, described, path.name)
     for what, stated, got in (
-        ("an engine", document.get("sha256"), sha256(plan)),
-        ("an engine of", document.get("parent", {}).get("sha256"), file.sha256),
+        ("an engine", checked.sha256, sha256(plan)),
+        ("an engine of", checked.parent.sha256, file.sha256),
     ):
         if stated != got:
             raise CorruptFileError(
@@ -69,7 +69,6 @@ def build_on_host(
                 f"{str(stated)[:12]}",
                 hint="try again",
             )
-    checked = Sidecar.model_validate(document)
     with translated():
         write_together({sidecar_path(path): described, path: plan})
     return checked
@@ -102,13 +101,12 @@ def _build(folder: RemoteFolder, flavour: str) -> None:
             raise kind(f"on `{address}`: {said['error']}", hint=said.get("hint", "")) from error
 
 
-def _read(host: Host, content: bytes, name: str) -> dict[str, Any]:
+def _read(host: Host, content: bytes, name: str) -> Sidecar:
     try:
-        document = json.loads(content)
-    except ValueError as error:
+        return Sidecar.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the document"
         raise CorruptFileError(
-            f"the sidecar that `{host.address}` sent with `{name}` is not JSON: {error}"
+            f"what `{host.address}` sent with `{name}` is not a sidecar: {place}: {first['msg']}"
         ) from error
-    if not isinstance(document, dict):
-        raise CorruptFileError(f"the sidecar that `{host.address}` sent holds no object")
-    return document

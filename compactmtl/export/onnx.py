@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from compactmtl.environment import version
-from compactmtl.errors import MissingFileError
 from compactmtl.export.base import Availability, Evidence, Exporter, Job, Runnable
 from compactmtl.export.options import ONNX_OPTIONS, PRECISIONS, Dialect, Precision
 from compactmtl.export.sidecar import Sidecar
@@ -45,7 +44,6 @@ class OnnxExporter(Exporter):
     def load(self, path: Path) -> Runnable:
         """Load an ONNX file in ONNX Runtime; see ``Exporter.load``."""
         from compactmtl.export.onnx_run import Session
+        from compactmtl.export.safe_onnx import open_onnx
 
-        if not path.is_file():
-            raise MissingFileError(f"no such file: `{path}`")
-        return Session(path.read_bytes(), str(path))
+        return Session(open_onnx(path).SerializeToString(), str(path))

@@ -24,6 +24,8 @@ from onnx import TensorProto
 from onnxscript import FLOAT, INT64, opset18, script
 from torch.export import ExportedProgram
 
+from compactmtl.export.onnx_values import INT32, Value, op, pair, scalar, size_of, vector
+from compactmtl.export.onnx_values import INT64 as INT64_NUMBER
 from compactmtl.export.options import Dialect
 from compactmtl.export.rewrites.tensorrt import tensorrt_translations
 
@@ -32,10 +34,6 @@ if TYPE_CHECKING:  # onnxscript's types hold shapes, which no type checker reads
     Numbers: TypeAlias = Any
 else:
     Floats, Numbers = FLOAT[...], INT64[...]  # of any shape
-INT32, INT64_ = int(TensorProto.INT32), int(TensorProto.INT64)
-op: Any = opset18
-Value = Any
-"""A value of the graph being built; onnxscript has no one type for it."""
 
 
 def max_pool2d_with_indices(
@@ -47,8 +45,8 @@ def max_pool2d_with_indices(
     ceil_mode: bool = False,
 ) -> tuple[Value, Value]:
     """Translate ``aten.max_pool2d_with_indices``: (N, C, H, W) -> values and indices."""
-    kernel, padding, dilation = _pair(kernel_size), _pair(padding), _pair(dilation)
-    strides = _pair(stride) if stride else kernel
+    kernel, padding, dilation = pair(kernel_size), pair(padding), pair(dilation)
+    strides = pair(stride) if stride else kernel
     if (kernel, strides, padding, dilation) == ([2, 2], [2, 2], [0, 0], [1, 1]) and not ceil_mode:
         return _pool_of_four(self)
     values, flat_indices = op.MaxPool(
@@ -62,8 +60,8 @@ def max_pool2d_with_indices(
     planes = op.Shape(self, start=0, end=2)
     plane_size = op.ReduceProd(op.Shape(self, start=2, end=4), keepdims=0)
     num_planes = op.ReduceProd(planes, keepdims=0)
-    starts = op.Mul(op.Range(_scalar(0), num_planes, _scalar(1)), plane_size)
-    starts = op.Reshape(starts, op.Concat(planes, _vector(1, 1), axis=0))
+    starts = op.Mul(op.Range(scalar(0), num_planes, scalar(1)), plane_size)
+    starts = op.Reshape(starts, op.Concat(planes, vector(1, 1), axis=0))
     return values, op.Sub(flat_indices, starts)
 
 
@@ -84,7 +82,7 @@ def _pool_of_four(x: Value) -> tuple[Value, Value]:
         pooled, _ = op.MaxPool(x, kernel_shape=kernel, strides=[2, 2])
         if is_even:
             return pooled
-        return op.Slice(pooled, _vector(0, 0), size, _vector(2, 3))  # an odd size ends in a half
+        return op.Slice(pooled, vector(0, 0), size, vector(2, 3))  # an odd size ends in a half
 
     def is_less(*kernel: int) -> Value:
         return op.Less(of_each_window(*kernel), values)
@@ -95,23 +93,21 @@ def _pool_of_four(x: Value) -> tuple[Value, Value]:
     down = op.Cast(op.Not(in_upper), to=INT32)
     right = op.Cast(on_right, to=INT32)
     width = op.Shape(x, start=3, end=4)
-    rows = op.Range(_scalar(0), op.Squeeze(op.Shape(values, start=2, end=3)), _scalar(1))
-    columns = op.Range(_scalar(0), op.Squeeze(op.Shape(values, start=3, end=4)), _scalar(1))
-    rows = op.Reshape(op.Mul(rows, op.Mul(width, _vector(2))), _vector(-1, 1))
-    corners = op.Cast(op.Add(rows, op.Mul(columns, _vector(2))), to=INT32)
+    rows = op.Range(scalar(0), op.Squeeze(op.Shape(values, start=2, end=3)), scalar(1))
+    columns = op.Range(scalar(0), op.Squeeze(op.Shape(values, start=3, end=4)), scalar(1))
+    rows = op.Reshape(op.Mul(rows, op.Mul(width, vector(2))), vector(-1, 1))
+    corners = op.Cast(op.Add(rows, op.Mul(columns, vector(2))), to=INT32)
     offsets = op.Add(op.Mul(down, op.Cast(width, to=INT32)), right)
-    return values, op.Cast(op.Add(corners, offsets), to=INT64_)
+    return values, op.Cast(op.Add(corners, offsets), to=INT64_NUMBER)
 
 
 def max_unpool2d(self: Value, indices: Value, output_size: Sequence[Value]) -> Value:
     """Translate ``aten.max_unpool2d``: values and indices (N, C, h, w) -> (N, C, H, W)."""
-    size = op.Concat(
-        *(_vector(s) if isinstance(s, int) else _as_vector(s) for s in output_size), axis=0
-    )
+    size = size_of(output_size)
     if self.dtype == TensorProto.FLOAT:  # ONNX Runtime's MaxUnpool takes no other type
         return _unpool_by_size(self, indices, size)
     planes = op.Shape(self, start=0, end=2)
-    flat = op.Concat(planes, _vector(-1), axis=0)
+    flat = op.Concat(planes, vector(-1), axis=0)
     canvas = op.ConstantOfShape(op.Concat(planes, op.ReduceProd(size, keepdims=1), axis=0))
     filled = op.ScatterElements(
         op.CastLike(canvas, self), op.Reshape(indices, flat), op.Reshape(self, flat), axis=2
@@ -159,20 +155,3 @@ def translations(
             torch.ops.aten.max_unpool2d.default: max_unpool2d,
         }
     return tensorrt_translations(program)
-
-
-def _pair(values: Sequence[int]) -> list[int]:
-    """Return two numbers; torch allows one for both axes."""
-    return [int(value) for value in values] * (2 // len(values))
-
-
-def _scalar(value: int) -> Value:
-    return op.Constant(value_int=value)
-
-
-def _vector(*values: int) -> Value:
-    return op.Constant(value_ints=list(values))
-
-
-def _as_vector(value: Value) -> Value:
-    return op.Reshape(value, _vector(1))

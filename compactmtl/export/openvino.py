@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from compactmtl.board.openvino_session import import_openvino, output_names
 from compactmtl.environment import version
 from compactmtl.errors import ExportError
 from compactmtl.export.base import Availability, Evidence, Exporter, Job, Runnable
+from compactmtl.export.board_errors import translated
 from compactmtl.export.openvino_model import (
     PACKAGE,
     compile_model,
-    import_openvino,
-    output_names,
     read_onnx,
     reason,
     runtime,
@@ -60,7 +60,8 @@ class OpenVinoExporter(Exporter):
         from compactmtl.export.describe import describe
         from compactmtl.export.onnx_run import pool_indices, with_outputs
 
-        openvino = import_openvino()
+        with translated():
+            openvino = import_openvino()
         assert job.source is not None
         source = onnx.load(job.source)
         pools = pool_indices(source)

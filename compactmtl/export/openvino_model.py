@@ -1,17 +1,16 @@
 """Models in OpenVINO on the CPU, computing in fp32. Needs no torch: the bench uses it, too."""
 
-import functools
 import re
 from pathlib import Path
 from typing import Any
 
+from compactmtl.board.openvino_session import SETTINGS, core
 from compactmtl.environment import version
-from compactmtl.errors import CorruptFileError, ExportError, MissingExtraError, MissingFileError
+from compactmtl.errors import CorruptFileError, ExportError, MissingFileError
+from compactmtl.export.board_errors import translated
 from compactmtl.files import read_error
 
 PACKAGE = "openvino"
-SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-"""Without the first, OpenVINO computes in bfloat16 wherever the processor can."""
 CHATTER = ("Exception from", "Check '", "FrontEnd API failed", "Model wasn't", "Summary:")
 """How lines of OpenVINO's errors begin that name its own source and not what is wrong."""
 
@@ -38,7 +37,8 @@ def compile_model(model: Path | bytes, name: str, *, threads: int) -> Any:
     if isinstance(model, Path):
         _check_files(model, name)
     settings = SETTINGS | {"INFERENCE_NUM_THREADS": threads}
-    engine = core()
+    with translated():
+        engine = core()
     source = model if isinstance(model, Path) else read_onnx(model)
     try:
         return engine.compile_model(source, "CPU", settings)
@@ -64,10 +64,13 @@ def read_onnx(content: bytes) -> Any:
     """Convert an ONNX file's content.
 
     Raises:
+        MissingExtraError: OpenVINO is not installed.
         ExportError: OpenVINO has no operation for one of the file's.
     """
+    with translated():
+        engine = core()
     try:
-        return core().read_model(content)
+        return engine.read_model(content)
     except RuntimeError as error:
         if unknown := re.search(r"No conversion rule found for operations: (.*)", str(error)):
             names = ", ".join(sorted({op.rpartition("-")[0] for op in unknown[1].split(", ")}))
@@ -78,43 +81,8 @@ def read_onnx(content: bytes) -> Any:
         raise ExportError(f"OpenVINO cannot read the model: {reason(error)}") from error
 
 
-def output_names(model: Any) -> list[str]:
-    """Return the names of a model's outputs, in order.
-
-    A value can have several names; that of its result node is the output's.
-    """
-    return [output.node.friendly_name.removesuffix("/sink_port_0") for output in model.outputs]
-
-
 def reason(error: RuntimeError) -> str:
     """Return the line of an error of OpenVINO that says what is wrong."""
     lines = [line.strip(" -") for line in str(error).splitlines()]
     telling = [line for line in lines if line and not line.startswith(CHATTER)]
     return telling[-1] if telling else " ".join(str(error).split())
-
-
-@functools.cache
-def core() -> Any:
-    """Return the one ``openvino.Core`` of this process.
-
-    Each Core that compiles for the CPU gives the thread a stack for signal handlers and frees it
-    when it goes; after a second one the next signal, Ctrl-C for one, ends in a segmentation fault
-    (seen with 2026.4.1).
-    """
-    return import_openvino().Core()
-
-
-def import_openvino() -> Any:
-    """Import OpenVINO.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingExtraError(
-            "target `openvino` needs OpenVINO, which is not installed",
-            hint='pip install "compactmtl[openvino]"',
-        ) from error
-    return openvino

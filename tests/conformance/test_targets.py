@@ -10,7 +10,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from two_tasks import TwoTasks
 
 from compactmtl.compiler import compress
 from compactmtl.errors import (
@@ -47,17 +47,6 @@ OTHER = {
     "host": "user@board",
 }
 """For each option a value that is not its default."""
-
-
-class TwoTasks(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder = nn.Conv2d(3, 8, 3, padding=1)
-        self.heads = nn.ModuleDict({"seg": nn.Conv2d(8, 5, 1), "depth": nn.Conv2d(8, 1, 1)})
-
-    def forward(self, image):
-        x = self.encoder(image).relu()
-        return {name: head(x) for name, head in self.heads.items()}
 
 
 @pytest.fixture(scope="module")

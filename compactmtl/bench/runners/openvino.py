@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from compactmtl.bench.runners.base import Cost, InputInfo, Loaded, Runner
+from compactmtl.board.openvino_session import core, output_names
 from compactmtl.errors import BenchError
-from compactmtl.export.openvino_model import compile_model, core, output_names, reason, runtime
+from compactmtl.export.openvino_model import compile_model, reason, runtime
 from compactmtl.export.stored import Array, Arrays
 
 CONVOLUTION = ("Convolution", "GroupConvolution")

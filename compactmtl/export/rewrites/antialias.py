@@ -13,13 +13,11 @@ from typing import Any
 
 import torch
 from onnx import numpy_helper
-from onnxscript import opset18
 from torch import Tensor
 from torch.export import ExportedProgram
 
-op: Any = opset18
-Value = Any
-"""A value of the graph being built; onnxscript has no one type for it."""
+from compactmtl.export.onnx_values import Value, op
+
 OPS = (torch.ops.aten._upsample_bilinear2d_aa, torch.ops.aten._upsample_bicubic2d_aa)
 BILINEAR = torch.ops.aten._upsample_bilinear2d_aa.default
 BICUBIC = torch.ops.aten._upsample_bicubic2d_aa.default

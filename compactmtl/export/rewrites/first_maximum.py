@@ -14,15 +14,8 @@ A place of a tile is written by its own window or by none; so the plane is, plac
 """
 
 from collections.abc import Sequence
-from typing import Any
 
-from onnx import TensorProto
-from onnxscript import opset18
-
-INT32, INT64 = int(TensorProto.INT32), int(TensorProto.INT64)
-op: Any = opset18
-Value = Any
-"""A value of the graph being built; onnxscript has no one type for it."""
+from compactmtl.export.onnx_values import INT32, INT64, Value, op, pair, scalar, size_of, vector
 
 
 def pool_by_comparisons(
@@ -34,9 +27,9 @@ def pool_by_comparisons(
     ceil_mode: bool = False,
 ) -> tuple[Value, Value]:
     """Translate ``aten.max_pool2d_with_indices``: (N, C, H, W) -> values and indices."""
-    kernel, padding, dilation = _pair(kernel_size), _pair(padding), _pair(dilation)
-    strides = _pair(stride) if stride else kernel
-    if ceil_mode:
+    kernel, padding, dilation = pair(kernel_size), pair(padding), pair(dilation)
+    strides = pair(stride) if stride else kernel
+    if ceil_mode:  # as ONNX has it, which `check_dialect` refuses by name
         values, indices = op.MaxPool(
             self,
             kernel_shape=kernel,
@@ -50,16 +43,16 @@ def pool_by_comparisons(
     x = self
     if any(padding):  # padding is smaller than half the window: each window holds a true value
         lowest = op.CastLike(op.Constant(value_float=float("-inf")), self)
-        x = op.Pad(self, _vector(0, 0, *padding, 0, 0, *padding), lowest)
+        x = op.Pad(self, vector(0, 0, *padding, 0, 0, *padding), lowest)
     reach = [each * (size - 1) + 1 for each, size in zip(dilation, kernel, strict=True)]
-    steps = op.Div(op.Sub(op.Shape(x, start=2, end=4), _vector(*reach)), _vector(*strides))
-    lengths = op.Add(op.Mul(steps, _vector(*strides)), _vector(1, 1))
+    steps = op.Div(op.Sub(op.Shape(x, start=2, end=4), vector(*reach)), vector(*strides))
+    lengths = op.Add(op.Mul(steps, vector(*strides)), vector(1, 1))
 
     best, offset = None, None
     for row in range(kernel[0]):
         for column in range(kernel[1]):
-            start = _vector(row * dilation[0], column * dilation[1])
-            value = op.Slice(x, start, op.Add(start, lengths), _vector(2, 3), _vector(*strides))
+            start = vector(row * dilation[0], column * dilation[1])
+            value = op.Slice(x, start, op.Add(start, lengths), vector(2, 3), vector(*strides))
             place = _place(row * dilation[0], column * dilation[1], width)
             if best is None:
                 best, offset = value, place
@@ -67,7 +60,7 @@ def pool_by_comparisons(
                 is_greater = op.Greater(value, best)
                 best = op.Where(is_greater, value, best)
                 offset = op.Where(is_greater, place, offset)
-    size = op.Add(steps, _vector(1, 1))
+    size = op.Add(steps, vector(1, 1))
     corners = _corners(size, width, strides, padding)
     return best, op.Cast(op.Add(offset, corners), to=INT64)
 
@@ -79,18 +72,18 @@ def unpool_into_tiles(
 
     Between rows and columns of tiles, places are joined in an axis of their own, columns first.
     """
-    size, planes = _size(output_size), op.Shape(self, start=0, end=3)
+    size, planes = size_of(output_size), op.Shape(self, start=0, end=3)
     tiles = op.Shape(self, start=2, end=4)
-    width = op.Cast(op.Gather(size, _vector(1)), to=INT32)
+    width = op.Cast(op.Gather(size, vector(1)), to=INT32)
     offset = op.Sub(op.Cast(indices, to=INT32), _corners(tiles, width, tile, (0, 0)))
     zero = op.CastLike(op.Constant(value_float=0.0), self)
-    covered = op.Mul(tiles, _vector(*tile))
-    line_shape = op.Concat(planes, op.Gather(covered, _vector(1)), axis=0)
+    covered = op.Mul(tiles, vector(*tile))
+    line_shape = op.Concat(planes, op.Gather(covered, vector(1)), axis=0)
     lines = []
     for row in range(tile[0]):
         parts = [
             op.Unsqueeze(
-                op.Where(op.Equal(offset, _place(row, column, width)), self, zero), _vector(4)
+                op.Where(op.Equal(offset, _place(row, column, width)), self, zero), vector(4)
             )
             for column in range(tile[1])
         ]
@@ -99,14 +92,14 @@ def unpool_into_tiles(
     filled = op.Reshape(op.Concat(*lines, axis=3), whole)
     if _is_covered(self, output_size, tile):
         return filled
-    rest = op.Concat(_vector(0, 0, 0, 0, 0, 0), op.Sub(size, covered), axis=0)
+    rest = op.Concat(vector(0, 0, 0, 0, 0, 0), op.Sub(size, covered), axis=0)
     return op.Pad(filled, rest, zero)
 
 
 def unpool_by_scatter(self: Value, indices: Value, output_size: Sequence[Value]) -> Value:
     """Translate ``aten.max_unpool2d`` to a plane of any size, by a scatter within each plane."""
-    size, planes = _size(output_size), op.Shape(self, start=0, end=2)
-    flat = op.Concat(planes, _vector(-1), axis=0)
+    size, planes = size_of(output_size), op.Shape(self, start=0, end=2)
+    flat = op.Concat(planes, vector(-1), axis=0)
     canvas = op.ConstantOfShape(op.Concat(planes, op.ReduceProd(size, keepdims=1), axis=0))
     filled = op.ScatterElements(
         op.CastLike(canvas, self), op.Reshape(indices, flat), op.Reshape(self, flat), axis=2
@@ -116,7 +109,7 @@ def unpool_by_scatter(self: Value, indices: Value, output_size: Sequence[Value])
 
 def leave_unpool(self: Value, indices: Value, output_size: Sequence[Value]) -> Value:
     """Translate ``aten.max_unpool2d`` to ONNX's operator, for the dialect's check to name."""
-    whole = op.Concat(op.Shape(self, start=0, end=2), _size(output_size), axis=0)
+    whole = op.Concat(op.Shape(self, start=0, end=2), size_of(output_size), axis=0)
     return op.MaxUnpool(self, indices, whole, kernel_shape=[2, 2], strides=[2, 2])
 
 
@@ -126,7 +119,7 @@ def _corners(size: Value, width: Value, strides: Sequence[int], padding: Sequenc
         op.Sub(
             op.Mul(
                 op.Cast(
-                    op.Range(_scalar(0), op.Squeeze(op.Gather(size, _vector(a))), _scalar(1)),
+                    op.Range(scalar(0), op.Squeeze(op.Gather(size, vector(a))), scalar(1)),
                     to=INT32,
                 ),
                 _number(strides[a]),
@@ -135,7 +128,7 @@ def _corners(size: Value, width: Value, strides: Sequence[int], padding: Sequenc
         )
         for a in (0, 1)
     )
-    return op.Add(op.Mul(op.Unsqueeze(rows, _vector(1)), width), columns)
+    return op.Add(op.Mul(op.Unsqueeze(rows, vector(1)), width), columns)
 
 
 def _place(row: int, column: int, width: Value) -> Value:
@@ -152,25 +145,5 @@ def _is_covered(values: Value, output_size: Sequence[Value], tile: tuple[int, in
     )
 
 
-def _size(output_size: Sequence[Value]) -> Value:
-    return op.Concat(
-        *(_vector(s) if isinstance(s, int) else op.Reshape(s, _vector(1)) for s in output_size),
-        axis=0,
-    )
-
-
-def _pair(values: Sequence[int]) -> list[int]:
-    """Return two numbers; torch allows one for both axes."""
-    return [int(value) for value in values] * (2 // len(values))
-
-
-def _scalar(value: int) -> Value:
-    return op.Constant(value_int=value)
-
-
 def _number(value: int) -> Value:
     return op.Cast(op.Constant(value_ints=[value]), to=INT32)
-
-
-def _vector(*values: int) -> Value:
-    return op.Constant(value_ints=list(values))

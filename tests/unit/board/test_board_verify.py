@@ -142,6 +142,23 @@ def test_damaged_and_missing_files_are_named(tmp_path):
             verify(path)
 
 
+@pytest.mark.parametrize(
+    ("own", "parents", "words"),
+    [
+        ({}, None, "does not say what"),
+        ({"parent": {"file": "p.onnx", "sha256": "1"}}, {"sha256": "2"}, "from another file"),
+        ({"parent": {"file": "p.onnx", "sha256": "1"}}, {"sha256": "1"}, "is not a sidecar"),
+    ],
+)
+def test_an_engine_is_held_to_the_figures_of_its_onnx_file(tmp_path, own, parents, words):
+    path = make(tmp_path)
+    describe(path, verified={"per_task": {}}, **own)
+    if parents is not None:
+        (tmp_path / "p.onnx.json").write_text(json.dumps(parents))
+    with pytest.raises(DamagedError, match=words):
+        verify(path)
+
+
 def test_a_sidecar_cannot_reach_outside_its_folder(tmp_path):
     path = make(tmp_path)
     describe(path, parts={"../secret": "0" * 64})

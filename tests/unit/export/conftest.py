@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.export import Dim
+from two_tasks import TwoTasks
 
 from compactmtl.export.base import make_job
 from compactmtl.export.cases import random_inputs
@@ -86,21 +87,10 @@ def capture_program():
     return capture
 
 
-class TwoHeads(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder = nn.Conv2d(3, 8, 3, padding=1)
-        self.heads = nn.ModuleDict({"seg": nn.Conv2d(8, 5, 1), "depth": nn.Conv2d(8, 1, 1)})
-
-    def forward(self, image):
-        x = self.encoder(image).relu()
-        return {name: head(x) for name, head in self.heads.items()}
-
-
 @pytest.fixture(scope="session")
 def engine_job(tmp_path_factory):
     """The job that ``write`` hands to an exporter of engines: with a checked ONNX file."""
-    program = capture(TwoHeads(), torch.rand(2, 3, 16, 24))
+    program = capture(TwoTasks(), torch.rand(2, 3, 16, 24))
     interface = Interface(["image"], ["seg", "depth"])
     source = tmp_path_factory.mktemp("source") / "model.trt.onnx"
     job = make_job(

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from torch import nn
+from two_tasks import TwoTasks
 
 from compactmtl.cli.app import run
 from compactmtl.compiler import compress
@@ -16,17 +16,6 @@ from compactmtl.export.base import Exporter
 from compactmtl.export.stored import read_inputs
 from compactmtl.files import sha256
 from compactmtl.lineage import read_lineage
-
-
-class TwoTasks(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder = nn.Conv2d(3, 8, 3, padding=1)
-        self.heads = nn.ModuleDict({"seg": nn.Conv2d(8, 5, 1), "depth": nn.Conv2d(8, 1, 1)})
-
-    def forward(self, image):
-        x = self.encoder(image).relu()
-        return {name: head(x) for name, head in self.heads.items()}
 
 
 @pytest.fixture(scope="module")

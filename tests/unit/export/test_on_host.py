@@ -5,6 +5,7 @@ import json
 import pytest
 
 from compactmtl.board.bindings import installed_version
+from compactmtl.board.files import sha256 as sha256_of
 from compactmtl.board.recipe import BuildRecipe
 from compactmtl.errors import (
     CorruptFileError,
@@ -68,6 +69,22 @@ def test_a_board_without_python_says_so(board, source):
         build_on_host(HOST, source, source.with_name("model.engine"), BuildRecipe())
 
 
+def described(**changes):
+    """Return a sidecar as the builder writes it, of another engine of another file."""
+    return {
+        "artefact": "model.engine",
+        "kind": "tensorrt",
+        "which": "compact",
+        "size_bytes": 5,
+        "parent": {"file": "model.trt.onnx", "sha256": "1" * 64},
+        "opset": 20,
+        "inputs": [],
+        "outputs": [],
+        "verified": {"status": "built only", "runtime": "r", "per_task": {}, "cases": []},
+        "versions": {},
+    } | changes
+
+
 def fake_builder(board, script):
     """Put a program in the builder's place."""
     (board.programs / "python3").unlink()
@@ -85,9 +102,11 @@ def test_what_the_build_says_is_raised_as_our_own_error(board, source):
 @pytest.mark.parametrize(
     ("sidecar", "words"),
     [
-        ({"sha256": "0" * 64, "parent": {"sha256": "x"}}, "an engine SHA-256"),
-        ([], "holds no object"),
-        (None, "is not JSON"),
+        (described(sha256="0" * 64), "an engine SHA-256"),
+        (described(sha256=sha256_of(b"plan\n")), "an engine of SHA-256"),
+        ({"sha256": "0" * 64, "parent": "x"}, "is not a sidecar"),
+        ([], "is not a sidecar"),
+        (None, "is not a sidecar"),
     ],
 )
 def test_what_comes_back_changed_is_refused(board, source, sidecar, words):

@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from compactmtl.board.openvino_session import import_openvino
 from compactmtl.errors import CorruptFileError, ExportError, MissingExtraError, MissingFileError
 from compactmtl.export import find_target
 from compactmtl.export.base import make_job
+from compactmtl.export.board_errors import translated
 from compactmtl.export.openvino import OpenVinoExporter
-from compactmtl.export.openvino_model import import_openvino, read_onnx
+from compactmtl.export.openvino_model import read_onnx
 from compactmtl.export.options import Options
 from compactmtl.export.sidecar import Parent, read_sidecar
 from compactmtl.export.stored import Stored
@@ -178,7 +180,7 @@ def test_damaged_files_are_one_line(folder, tmp_path):
 
 def test_without_the_package_it_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(MissingExtraError) as error:
+    with pytest.raises(MissingExtraError) as error, translated():
         import_openvino()
     assert error.value.hint == 'pip install "compactmtl[openvino]"'
 
