@@ -45,15 +45,16 @@ def _lines(sidecar: "Sidecar") -> list[str]:
     lines = []
     samples = lowering.calibration
     if samples is not None:
-        few = "; --calibration takes more" if samples.num < FEW else ""
+        few = ", which is few: --calibration names others" if samples.num < FEW else ""
         lines.append(f"calibrated on {samples.num} {samples.source}{few}")
     if lowering.scored_on is not None:
         lines.append(f"metrics on {lowering.scored_on.num} {lowering.scored_on.source}")
     else:
         lines.append(f"no metric: {lowering.not_scored}")
     for task, budget in lowering.budgets.items():
+        # Adding 0 makes -0 plain.
         lines.append(
-            f"{task} within {budget.limit:g} ({budget.measure}): grew by {budget.reached:.3g}"
+            f"{task} within {budget.limit:g} ({budget.measure}): grew by {budget.reached + 0.0:.3g}"
         )
     if lowering.kept:
         names = ", ".join(layer.name for layer in lowering.kept)

@@ -71,7 +71,10 @@ def test_each_task_has_its_own_line_and_figures(tmp_path, capsys):
         *("model.int8.onnx", "2.50", "seg", "1.5e-02", "miou", "0.71", "0.7", "-0.0100"),
     ]
     assert depth.split()[2:] == ["depth", "6.0e-02", "-", "-", "-", "-"]
-    assert "calibrated on 8 validation images of rooms; --calibration takes more" in err
+    assert (
+        "calibrated on 8 validation images of rooms, which is few: --calibration names others"
+        in err
+    )
     assert "metrics on 200 validation images of rooms" in err
     assert "seg within 0.01 (metric miou): grew by 0.01" in err
     assert "1 of 30 layers in fp32: encoder.first" in err
