@@ -36,10 +36,10 @@ def finetune_step(
                 reporter=progress,
             )
     except KeyboardInterrupt:
-        if progress.info is not None and progress.finished:
+        if progress.info is not None and progress.info.is_resumable:
             console.warn(
-                f"epoch {progress.finished} of {progress.info.epochs} is kept, go on with the same "
-                f"command and --finetune-run {progress.info.folder}"
+                "the last finished epoch is kept, go on with the same command and "
+                f"--finetune-run {progress.info.folder}"
             )
         raise
     return done.compact

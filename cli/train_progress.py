@@ -15,7 +15,6 @@ class TrainProgress:
 
     def __init__(self) -> None:
         self.info: RunInfo | None = None
-        self.finished = 0
         self._run, self._epoch = ExitStack(), ExitStack()
         self._what, self._prepared = "", 0
         self._epochs: Advance | None = None
@@ -46,7 +45,7 @@ class TrainProgress:
     def run_started(self, info: RunInfo) -> None:
         """Say what is trained, and where."""
         self._epoch.close()
-        self.info, self.finished = info, info.first_epoch
+        self.info = info
         console.info(
             f"{info.recipe}: {', '.join(info.tasks)}; {info.num_params:,} parameters; "
             f"{info.num_train} training and {info.num_val} validation images; "
@@ -72,7 +71,6 @@ class TrainProgress:
     def epoch_finished(self, record: Mapping[str, Any]) -> None:
         """Print the epoch's line."""
         self._epoch.close()
-        self.finished = record["epoch"]
         parts = [f"epoch {record['epoch']} {record['phase']}"]
         for task, metrics in record["val"].items():
             metric, value = next(iter(metrics.items()))
@@ -113,9 +111,9 @@ class TrainProgress:
     def interrupted(self) -> int:
         """Say how to go on with an interrupted run; return the exit code."""
         message = "interrupted; no epoch was finished, so there is nothing to resume"
-        if self.info is not None and self.finished:
+        if self.info is not None and self.info.is_resumable:
             message = (
-                f"interrupted; epoch {self.finished} of {self.info.epochs} is kept, go on with: "
+                "interrupted; the last finished epoch is kept, go on with: "
                 f"compactmtl train --resume {self.info.folder}"
             )
         console.error(message)

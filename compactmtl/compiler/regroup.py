@@ -44,9 +44,9 @@ def _cheapest(
     groups = num_groups(node)
     rows = live.reshape(groups, -1).sum(1)
     read = rule.reads(node, facts)[channelwise(node)].reshape(groups, -1)
-    columns = read.sum(1).clamp(min=1)  # there must be something to convolve
-    alive = rows > 0
-    kept = _Class(node, _members(alive), int(rows.max()), int(columns[alive].max()))
+    columns, alive = read.sum(1), rows > 0
+    widest = max(1, int(columns[alive].max()))  # there must be something to convolve
+    kept = _Class(node, _members(alive), int(rows.max()), widest)
     options: list[tuple[float, Rule]] = [(cost.conv(kept.shape), rule)]
     dense = conv_shape(node, rows=int(live.sum()), columns=max(1, int(read.sum())))
     # A model that is compiled does not grow, however slowly a runtime computes groups.
@@ -95,14 +95,20 @@ class _Class:
 def _classes(node: fx.Node, rows: Tensor, columns: Tensor, cost: CostModel) -> list[_Class]:
     """Return the groups with a live row, by class; classes merge as long as that costs less.
 
-    Whether two classes merge depends on these two alone, so a layer that was split once is not
-    split further when it is compiled again.
+    Groups that read nothing make constants. They join other groups: a convolution of their own
+    would be one of zeros. Whether two classes merge depends on these two alone, so a layer that was
+    split once is not split further when it is compiled again.
     """
     sizes: dict[tuple[int, int], list[int]] = {}
     for group, size in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
         if size[0]:
             sizes.setdefault(size, []).append(group)
-    classes = {_Class(node, tuple(m), *size): None for size, m in sizes.items()}
+    found = [_Class(node, tuple(members), *size) for size, members in sizes.items()]
+    classes = dict.fromkeys(one for one in found if one.columns)
+    for constant in (one for one in found if classes and not one.columns):
+        host = min(classes, key=lambda one: (one | constant).cost(cost) - one.cost(cost))
+        del classes[host]
+        classes[host | constant] = None
     costs = {one: one.cost(cost) for one in classes}
     merged = {(a, b): a | b for a, b in combinations(classes, 2)}
     costs.update((one, one.cost(cost)) for one in merged.values())

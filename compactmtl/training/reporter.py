@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from compactmtl.training.run import CHECKPOINT
+
 
 @dataclass(frozen=True)
 class RunInfo:
@@ -21,6 +23,11 @@ class RunInfo:
     num_val: int
     num_params: int
     tasks: tuple[str, ...]
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether an epoch was finished, in this start or before: then `--resume` goes on."""
+        return (self.folder / CHECKPOINT).is_file()
 
 
 class Reporter(Protocol):

@@ -108,7 +108,7 @@ def test_a_stopped_run_names_the_command_that_goes_on_with_it(tmp_path, number):
     assert process.returncode == 130
     assert output == ""
     last = errors.splitlines()[-1]
-    assert last.startswith("error: interrupted; epoch ")
+    assert last.startswith("error: interrupted; the last finished epoch is kept")
     assert f"compactmtl train --resume {folder}" in last
     document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert document["status"] == "interrupted"

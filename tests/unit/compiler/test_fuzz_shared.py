@@ -57,6 +57,10 @@ def test_random_nets_whose_dead_calls_once_kept_channels_compile_to_the_end(seed
     check(seed)
 
 
+def test_groups_that_make_constants_get_no_convolution_of_their_own() -> None:
+    check(40003)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(20))
 def test_many_random_shared_nets_compile_exactly(block: int) -> None:
