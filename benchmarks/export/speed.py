@@ -10,8 +10,8 @@ import torch
 from conversion import one_line
 
 from compactmtl.bench import bench
-from compactmtl.bench.latency import interleave
-from compactmtl.bench.statistics import ratio_of_medians, why_noisy
+from compactmtl.board.bench.statistics import ratio_of_medians, why_noisy
+from compactmtl.board.bench.timing import interleave
 
 Row = dict[str, Any]
 Artefact = tuple[Row, Path]

@@ -9,7 +9,7 @@ from conversion import WHICH, convert, label, parity
 from speed import Artefact, Protocol, add_times, time_files, time_programs, timed, verdicts
 from subjects import Subject
 
-from compactmtl.bench.runners import why_not_run
+from compactmtl.bench.cost import why_not_run
 from compactmtl.export import find_target
 from compactmtl.export.options import Precision
 

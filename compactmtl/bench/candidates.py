@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from compactmtl.bench.runners import why_not_run
-from compactmtl.bench.runners.base import InputInfo
+from compactmtl.bench.cost import why_not_run
+from compactmtl.board.tensors import InputInfo
 from compactmtl.errors import MissingFileError, UsageError
 from compactmtl.export.stored import INPUTS, Array, Stored, read_inputs
 from compactmtl.lineage import VARIANTS, Artefact, read_lineage, read_variants

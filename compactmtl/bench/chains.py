@@ -10,6 +10,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
+from compactmtl.board.onnx_session import session_options
 from compactmtl.compiler.kernels import Work, addition, gather, kernel, reorder, work
 
 OPSET, IR_VERSION = 20, 10  # what any ONNX Runtime of the last years reads
@@ -189,11 +190,7 @@ def _shape(channels: int, side: int) -> tuple[int, ...]:
 def _session(
     model: onnx.ModelProto, threads: int, optimised: Path | None = None
 ) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # it warns that an optimised graph fits this processor only
+    options = session_options(threads)
     if optimised is not None:
         options.optimized_model_filepath = str(optimised)
     return ort.InferenceSession(

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from compactmtl.bench.candidates import COMPACT, Chosen, choose, make_inputs
+from compactmtl.bench.cost import Cost, count, parts
 from compactmtl.bench.device import check_device
-from compactmtl.bench.latency import Timings, interleave
 from compactmtl.bench.record import (
     BenchRecord,
     Candidate,
@@ -19,11 +19,12 @@ from compactmtl.bench.record import (
     RatioRecord,
     Settings,
 )
-from compactmtl.bench.runners import runner_for
-from compactmtl.bench.runners.base import Cost, Loaded
-from compactmtl.bench.statistics import Ratio, ratio_of_medians, summarise, why_noisy
+from compactmtl.board.bench.statistics import Ratio, ratio_of_medians, summarise, why_noisy
+from compactmtl.board.bench.timing import Timings, interleave
+from compactmtl.board.sessions import Session, open_session
 from compactmtl.environment import environment, load_average
 from compactmtl.errors import NonFiniteError, UsageError
+from compactmtl.export.board_errors import translated
 from compactmtl.export.stored import Arrays
 from compactmtl.files import sha256
 
@@ -33,7 +34,7 @@ class _Ready:
     """A candidate that has run once."""
 
     path: Path
-    loaded: Loaded
+    session: Session
     inputs: Arrays
     source: str
     first_ms: float
@@ -53,6 +54,30 @@ def run_bench(
     on_round: Callable[[], None] | None,
 ) -> BenchRecord:
     """Measure; see ``compactmtl.bench.bench``."""
+    with translated():
+        return _run(
+            target,
+            threads=threads,
+            batch=batch,
+            size=size,
+            seconds=seconds,
+            rounds=rounds,
+            device=device,
+            on_round=on_round,
+        )
+
+
+def _run(
+    target: str | Path | Sequence[str | Path],
+    *,
+    threads: int,
+    batch: int,
+    size: tuple[int, int] | None,
+    seconds: float,
+    rounds: int,
+    device: str,
+    on_round: Callable[[], None] | None,
+) -> BenchRecord:
     check_device(device)
     for name, value in (("threads", threads), ("batch", batch), ("rounds", rounds)):
         if value < 1:
@@ -64,12 +89,12 @@ def run_bench(
         for name, path in chosen.files.items()
     }
     timings = interleave(
-        {name: _call(candidate) for name, candidate in ready.items()},
+        {name: each.session.bind(each.inputs) for name, each in ready.items()},
         seconds=seconds,
         rounds=rounds,
         on_round=on_round,
     )
-    runtimes = {name: candidate.loaded.runtime for name, candidate in ready.items()}
+    runtimes = {name: candidate.session.runtime for name, candidate in ready.items()}
     ratios = _ratios(timings, runtimes, chosen.variants)
     why = why_noisy(
         timings,
@@ -102,11 +127,10 @@ def run_bench(
 def _prepare(
     path: Path, chosen: Chosen, *, threads: int, batch: int, size: tuple[int, int] | None
 ) -> _Ready:
-    runner = runner_for(path)
-    loaded = runner.load(path, threads=threads)
-    inputs, source = make_inputs(loaded.inputs, chosen, batch=batch, size=size)
+    session = open_session(path, threads=threads)
+    inputs, source = make_inputs(session.inputs, chosen, batch=batch, size=size)
     started = time.perf_counter_ns()
-    outputs = loaded.run(inputs)
+    outputs = session(inputs)
     first_ms = (time.perf_counter_ns() - started) / 1e6
     for name, value in outputs.items():
         if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
@@ -114,12 +138,8 @@ def _prepare(
                 f"output `{name}` of `{path}` holds NaN or Inf on inputs: {source}",
                 hint="a model that computes nothing is not worth timing; check its weights",
             )
-    cost = runner.cost(path, inputs)
-    return _Ready(path, loaded, inputs, source, first_ms, cost, runner.parts(path))
-
-
-def _call(candidate: _Ready) -> Callable[[], object]:
-    return lambda: candidate.loaded.run(candidate.inputs)
+    cost = count(path, inputs)
+    return _Ready(path, session, inputs, source, first_ms, cost, parts(path))
 
 
 def _ratios(
@@ -159,13 +179,13 @@ def _candidate(ready: _Ready, timings: Timings) -> Candidate:
     return Candidate(
         file=ready.path.name,
         sha256=sha256(ready.path),
-        runtime=ready.loaded.runtime,
+        runtime=ready.session.runtime,
         parts={part.name: sha256(part) for part in ready.parts},
         size_bytes=sum(file.stat().st_size for file in (ready.path, *ready.parts)),
         macs=ready.cost.macs,
         num_params=ready.cost.num_params,
         uncounted=list(ready.cost.uncounted),
-        load_ms=ready.loaded.load_ms,
+        load_ms=ready.session.load_ms,
         first_ms=ready.first_ms,
         latency_ms=Latency(**asdict(summarise(timings.wall_ms))),
         cpu_ms=CpuTime(p50=cpu.p50, min=cpu.min),

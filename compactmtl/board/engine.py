@@ -3,12 +3,12 @@
 Never run on hardware: no machine with a GPU was at hand. Tests cover the control flow with a fake.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from compactmtl.board.bindings import load_bindings
 from compactmtl.board.cudart import Cuda
@@ -17,8 +17,7 @@ from compactmtl.board.errors import AskedError, DamagedError, NotHereError, RunE
 from compactmtl.board.files import read_bytes
 from compactmtl.board.header import check_header, parse_header
 from compactmtl.board.logger import process_logger
-
-Array = npt.NDArray[Any]
+from compactmtl.board.tensors import Array, InputInfo
 
 
 class EngineSession:
@@ -42,6 +41,7 @@ class EngineSession:
         bindings = load_bindings(flavour)
         self._trt = bindings.module
         check_header(path, flavour, self._trt.__version__)
+        started = time.perf_counter_ns()
         runtime = self._trt.Runtime(process_logger(bindings))
         self._engine = runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
@@ -52,11 +52,13 @@ class EngineSession:
             )
         self._context = self._engine.create_execution_context()
         self._cuda = Cuda()
+        self.load_ms = (time.perf_counter_ns() - started) / 1e6
         self.runtime = bindings.name
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         is_input = self._trt.TensorIOMode.INPUT
         self._inputs = [n for n in names if self._engine.get_tensor_mode(n) == is_input]
         self._outputs = [n for n in names if n not in self._inputs]
+        self.inputs = tuple(self._describe(name) for name in self._inputs)
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run once, copies included.
@@ -96,6 +98,15 @@ class EngineSession:
         finally:
             for address in addresses:
                 self._cuda.free(address)
+
+    def bind(self, inputs: Mapping[str, Array]) -> Callable[[], object]:
+        """Return a call for timing; see ``compactmtl.board.sessions.Session``."""
+        return lambda: self(inputs)
+
+    def _describe(self, name: str) -> InputInfo:
+        sizes = tuple(self._engine.get_tensor_shape(name))
+        shape = tuple(size if size >= 0 else f"dim{axis}" for axis, size in enumerate(sizes))
+        return InputInfo(name, shape, np.dtype(self._dtype(name)).name)
 
     def _dtype(self, name: str) -> Any:
         return self._trt.nptype(self._engine.get_tensor_dtype(name))

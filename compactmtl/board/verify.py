@@ -18,18 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from compactmtl.board.errors import AbsentError, DamagedError, DiffersError, UnsafeError
 from compactmtl.board.files import read_bytes, read_json, sha256
 from compactmtl.board.sessions import Session, open_session
+from compactmtl.board.tensors import Array
 
 REFERENCE = "reference.npz"
 FACTOR = 4.0
 ROUNDING = 2.0**-24
 """Of the stored reference."""
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

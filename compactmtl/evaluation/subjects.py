@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compactmtl.bench.runners import RUNNERS, runner_for
+from compactmtl.bench.cost import RUNTIMES
 from compactmtl.checkpoint import build_model, load_checkpoint
 from compactmtl.compact import load
 from compactmtl.errors import MissingFileError, UsageError
+from compactmtl.export.session import open_session
 from compactmtl.export.sidecar import read_sidecar
 from compactmtl.files import sha256
 from compactmtl.lineage import MODEL, read_lineage, sidecar_path
@@ -82,7 +83,7 @@ def _files(path: Path) -> Iterator[Path]:
     elif (path / MODEL).is_file():
         yield from (path / name for name in (DENSE, MODEL) if (path / name).is_file())
         found = [each.path for each in read_lineage(path).artefacts]
-        yield from (file for file in found if file.suffix in RUNNERS)
+        yield from (file for file in found if file.suffix in RUNTIMES)
     elif (path / CHECKPOINT).is_file():
         yield path / CHECKPOINT
     else:
@@ -133,7 +134,7 @@ def _from_compact(path: Path) -> Subject:
 
 
 def _from_artefact(path: Path, threads: int) -> Subject:
-    loaded = runner_for(path).load(path, threads=threads)
+    loaded = open_session(path, threads=threads)
     if len(loaded.inputs) != 1:
         raise _several_inputs(path, [info.name for info in loaded.inputs])
     info = loaded.inputs[0]
@@ -153,7 +154,7 @@ def _from_artefact(path: Path, threads: int) -> Subject:
             part = array[start : start + step]
             # A fixed batch is filled up by repeating, and what is too much is cut off again.
             full = part[np.arange(step) % len(part)].astype(info.dtype)
-            parts.append({k: v[: len(part)] for k, v in loaded.run({info.name: full}).items()})
+            parts.append({k: v[: len(part)] for k, v in loaded({info.name: full}).items()})
         return {
             name: torch.from_numpy(np.concatenate([part[name] for part in parts]))
             for name in parts[0]

@@ -13,6 +13,7 @@ from compactmtl.board.recipe import BuildRecipe
 from compactmtl.export.base import Availability, Evidence, Exporter, Job, Runnable
 from compactmtl.export.board_errors import translated
 from compactmtl.export.options import PRECISIONS, Dialect, Options, Precision
+from compactmtl.export.session import TranslatedSession
 from compactmtl.export.sidecar import Sidecar
 
 
@@ -61,7 +62,7 @@ class EngineExporter(Exporter):
 
         with translated():
             check_header(path, self.flavour, installed_version(self.flavour))
-            return EngineSession(path)
+            return TranslatedSession(EngineSession(path))
 
 
 def recipe_of(options: Options) -> BuildRecipe:

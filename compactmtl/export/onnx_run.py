@@ -3,34 +3,23 @@
 import re
 
 import onnx
-import onnxruntime as ort
 import torch
 
-from compactmtl.errors import CorruptFileError, ExportError
+from compactmtl.board.onnx_session import OnnxSession
+from compactmtl.errors import BenchError, ExportError
+from compactmtl.export.board_errors import translated
 from compactmtl.export.check import Check
 from compactmtl.export.parity import Parity
+from compactmtl.export.session import TranslatedSession
 from compactmtl.export.stored import Array, Arrays
 
 
-class Session:
+class Session(TranslatedSession):
     """An ONNX model in ONNX Runtime on the CPU, on as many threads as torch uses."""
 
     def __init__(self, model: bytes, name: str) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 4  # what fails is raised, and said once
-        try:
-            self.session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's exceptions share no base class but this
-            raise CorruptFileError(
-                f"ONNX Runtime cannot load `{name}`: {first_line(error)}"
-            ) from error
-        self.output_names = [output.name for output in self.session.get_outputs()]
-
-    def __call__(self, inputs: Arrays) -> dict[str, Array]:
-        """Run once."""
-        values = self.session.run(None, dict(inputs))
-        return dict(zip(self.output_names, values, strict=True))
+        with translated():
+            super().__init__(OnnxSession(model, threads=torch.get_num_threads(), name=name))
 
 
 def verify(model: onnx.ModelProto, check: Check) -> Parity:
@@ -47,8 +36,8 @@ def verify(model: onnx.ModelProto, check: Check) -> Parity:
         try:
             outputs = shipped(inputs)
             selected = probe(inputs) if probe else {}
-        except Exception as error:  # ONNX Runtime's exceptions share no base class but this
-            raise ExportError(f"ONNX Runtime cannot run the model: {first_line(error)}") from error
+        except BenchError as error:
+            raise ExportError(error.message) from error
         return outputs, [selected[name] for name in pools]
 
     return check.parity(probed)

@@ -3,19 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from compactmtl.board.openvino_session import import_openvino, output_names
+from compactmtl.board.openvino_session import OpenVinoSession, import_openvino
 from compactmtl.environment import version
-from compactmtl.errors import ExportError
 from compactmtl.export.base import Availability, Evidence, Exporter, Job, Runnable
 from compactmtl.export.board_errors import translated
-from compactmtl.export.openvino_model import (
-    PACKAGE,
-    compile_model,
-    read_onnx,
-    reason,
-    runtime,
-)
+from compactmtl.export.openvino_model import read_onnx
 from compactmtl.export.options import ONNX_OPTIONS, PRECISIONS, Dialect, Precision
+from compactmtl.export.session import TranslatedSession
 from compactmtl.export.sidecar import Sidecar, read_sidecar, write_sidecar
 from compactmtl.files import write_together
 
@@ -49,7 +43,7 @@ class OpenVinoExporter(Exporter):
 
     def availability(self) -> Availability:
         """Tell which OpenVINO is here; see ``Exporter.availability``."""
-        found = version(PACKAGE)
+        found = version("openvino")
         why_not = "" if found else 'not installed: pip install "compactmtl[openvino]"'
         return Availability(version=found, runs_here=found is not None, why_not=why_not)
 
@@ -89,8 +83,8 @@ class OpenVinoExporter(Exporter):
                 self.target,
                 (xml, xml.with_suffix(".bin")),
                 parity,
-                runtime=runtime(),
-                versions={name: version(name) for name in ("onnx", PACKAGE)},
+                runtime=shipped.runtime,
+                versions={name: version(name) for name in ("onnx", "openvino")},
             )
             write_sidecar(xml, sidecar)
         return sidecar
@@ -100,20 +94,12 @@ class OpenVinoExporter(Exporter):
         return Compiled(path, str(path))
 
 
-class Compiled:
-    """A model in OpenVINO on the CPU, computing in fp32."""
+class Compiled(TranslatedSession):
+    """A model in OpenVINO on the CPU, computing in fp32, on as many threads as torch uses."""
 
     def __init__(self, model: Path | bytes, name: str) -> None:
         import torch
 
-        self.name = name
-        self.model = compile_model(model, name, threads=torch.get_num_threads())
-        self.output_names = output_names(self.model)
-
-    def __call__(self, inputs: "Arrays") -> "dict[str, Array]":
-        """Run once."""
-        try:
-            values = self.model(dict(inputs), share_outputs=False)
-        except RuntimeError as error:
-            raise ExportError(f"OpenVINO cannot run {self.name}: {reason(error)}") from error
-        return {name: values[index] for index, name in enumerate(self.output_names)}
+        source = read_onnx(model) if isinstance(model, bytes) else model
+        with translated():
+            super().__init__(OpenVinoSession(source, threads=torch.get_num_threads(), name=name))

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from compactmtl.bench.latency import interleave
-from compactmtl.bench.runners import runner_for
-from compactmtl.bench.statistics import Ratio, ratio_of_medians
+from compactmtl.board.bench.statistics import Ratio, ratio_of_medians
+from compactmtl.board.bench.timing import interleave
+from compactmtl.board.sessions import open_session
 from compactmtl.compact import CompactModel
 from compactmtl.compiler import compress
 from compactmtl.compiler.table import CostTable, default_table, not_measured_here
 from compactmtl.export import export
+from compactmtl.export.board_errors import translated
 from compactmtl.overparam import contract, is_expanded
 from compactmtl.study.layers import LayerShare, layer_shapes, shares
 from compactmtl.study.masks import scenarios, zero_share
@@ -128,9 +129,10 @@ def whatif(
             compact.dense = None  # as large as the network, and not needed any more
             results[name, share] = compact
         say("measure", 1)
-        latencies, ratios, runtime = _measure(
-            files, next(iter(results.values())), example_inputs, threads, seconds, rounds
-        )
+        with translated():
+            latencies, ratios, runtime = _measure(
+                files, next(iter(results.values())), example_inputs, threads, seconds, rounds
+            )
     first = results[steps[0]].report
     points = [Point("dense", 0.0, first.before.macs, first.before.num_params,
                     latencies["dense", 0.0], 1.0, (1.0, 1.0))]  # fmt: skip
@@ -159,9 +161,9 @@ def _measure(
     """Return the medians in ms, dense over each, and the runtime; all run in turns."""
     names = compact.manifest.input_names
     values = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
-    loaded = {key: runner_for(path).load(path, threads=threads) for key, path in files.items()}
+    loaded = {key: open_session(path, threads=threads) for key, path in files.items()}
     timings = interleave(
-        {str(key): lambda each=each: each.run(values) for key, each in loaded.items()},  # type: ignore[misc]
+        {str(key): each.bind(values) for key, each in loaded.items()},
         seconds=seconds,
         rounds=rounds,
     )

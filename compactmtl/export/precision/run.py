@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import onnx
 
-from compactmtl.errors import CorruptFileError, ExportError
+from compactmtl.errors import BenchError, CorruptFileError, ExportError
 from compactmtl.export.stored import Array, Arrays
 
 Run = Callable[[Arrays], dict[str, Array]]
@@ -26,8 +26,7 @@ def load(model: onnx.ModelProto, run_with: RunWith, name: str) -> Run:
     def run(inputs: Arrays) -> dict[str, Array]:
         try:
             return loaded(inputs)
-        except Exception as error:  # ONNX Runtime's exceptions share no base class but this
-            reason = str(error).strip().splitlines()[0]
-            raise ExportError(f"ONNX Runtime cannot run {name}: {reason}") from error
+        except BenchError as error:
+            raise ExportError(error.message) from error
 
     return run

@@ -11,6 +11,7 @@ import pytest
 
 from compactmtl.bench import bench
 from compactmtl.bench.record import read_record
+from compactmtl.board.sessions import open_session
 from compactmtl.cli.app import run
 from compactmtl.errors import (
     BenchError,
@@ -129,12 +130,10 @@ def test_the_bench_does_not_import_torch():
 
 
 def test_outputs_of_the_runner_are_the_models(folder):
-    from compactmtl.bench.runners import runner_for
-
-    loaded = runner_for(folder / "model.onnx").load(folder / "model.onnx", threads=1)
+    loaded = open_session(folder / "model.onnx", threads=1)
     image = np.random.default_rng(1).random((2, 3, 6, 7), dtype=np.float32)
     session = ort.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(
-        loaded.run({"image": image})["seg"], session.run(None, {"image": image})[0], atol=1e-6
+        loaded({"image": image})["seg"], session.run(None, {"image": image})[0], atol=1e-6
     )
     assert loaded.inputs[0].shape == ("batch", 3, "height", "width")

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from compactmtl.bench import runners
+from compactmtl.bench import cost
 from compactmtl.bench.candidates import Chosen, choose, make_inputs
-from compactmtl.bench.runners.base import InputInfo
+from compactmtl.board.tensors import InputInfo
 from compactmtl.errors import MissingFileError, UsageError
 from compactmtl.export.stored import Stored
 
@@ -55,7 +55,7 @@ def test_artefacts_of_one_model_are_told_apart(folder, add_artefact, model):
 
 
 def test_without_its_runtime_an_artefact_is_left_out(folder, add_artefact, model, monkeypatch):
-    monkeypatch.setattr(runners, "version", lambda _: None)
+    monkeypatch.setattr(cost, "version", lambda _: None)
     add_artefact(folder, "model.xml", model(), "compact", kind="openvino")
     assert "compactmtl[openvino]" in choose(folder).left_out["model.xml"]
 

@@ -36,7 +36,7 @@ def _own_handlers(monkeypatch):
 
 
 def test_python_3_10_reads_every_file():
-    for path in sorted(BOARD.glob("*.py")):
+    for path in sorted(BOARD.rglob("*.py")):
         ast.parse(path.read_text(), feature_version=(3, 10))
 
 

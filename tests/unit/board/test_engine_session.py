@@ -12,6 +12,7 @@ import pytest
 from compactmtl.board import engine
 from compactmtl.board.bindings import Bindings
 from compactmtl.board.errors import AskedError, DamagedError, NotHereError, RunError
+from compactmtl.board.tensors import InputInfo
 
 PLAN = b"ftrt" + bytes(20) + bytes([10, 3, 0, 26]) + b"weights"
 
@@ -71,6 +72,7 @@ def machine(monkeypatch, tmp_path):
         get_tensor_name=lambda index: ("image", "seg")[index],
         get_tensor_mode=lambda name: mode.INPUT if name == "image" else mode.OUTPUT,
         get_tensor_dtype=lambda name: np.float32,
+        get_tensor_shape=lambda name: (-1, 3, -1, -1),
         create_execution_context=lambda: FakeContext(state.fails),
     )
 
@@ -108,6 +110,7 @@ def test_inputs_go_in_outputs_come_out_and_memory_is_given_back(machine):
         np.testing.assert_array_equal(outputs["seg"], image[:, :, ::-1] * 2)
         assert FakeCuda.memory == {}
     assert session.runtime == "TensorRT 10.3.0"
+    assert session.inputs == (InputInfo("image", ("dim0", 3, "dim2", "dim3"), "float32"),)
 
 
 def test_what_goes_wrong_is_said_and_leaks_nothing(machine):

@@ -188,10 +188,10 @@ def test_without_the_package_it_names_the_extra(monkeypatch):
 SIGNAL = """
 import signal, sys
 from pathlib import Path
-from compactmtl.export.openvino_model import compile_model
+from compactmtl.board.openvino_session import OpenVinoSession
 path = Path(sys.argv[1])
-kept = compile_model(path, "m", threads=1)
-again = [compile_model(path, "m", threads=1) for _ in range(3)]
+kept = OpenVinoSession(path, threads=1)
+again = [OpenVinoSession(path, threads=1) for _ in range(3)]
 del again, kept
 try:
     signal.raise_signal(signal.SIGINT)

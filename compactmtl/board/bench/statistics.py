@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compactmtl.bench.latency import Times, Timings
-from compactmtl.errors import BenchError
+from compactmtl.board.bench.timing import Times, Timings
+from compactmtl.board.errors import RunError
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -56,10 +56,10 @@ def summarise(times: Times) -> Summary:
     """Summarise timings; percentiles interpolate linearly.
 
     Raises:
-        BenchError: There are none.
+        RunError: There are none.
     """
     if not len(times):
-        raise BenchError("no timings to summarise")
+        raise RunError("no timings to summarise")
     p50, p90, p99 = np.percentile(times, [50, 90, 99])
     return Summary(
         p50=float(p50),
@@ -85,16 +85,16 @@ def ratio_of_medians(numerator: Times, denominator: Times, *, seed: int = 0) -> 
         seed: For the draws.
 
     Raises:
-        BenchError: The two differ in length, are empty, or the clock is too coarse for them.
+        RunError: The two differ in length, are empty, or the clock is too coarse for them.
 
     Source: Kuensch (1989), the moving-block bootstrap; Politis and Romano (1992), its circular
     form; percentile interval.
     """
     n = len(numerator)
     if n != len(denominator) or n == 0:
-        raise BenchError(f"a ratio needs rounds in pairs, got {n} and {len(denominator)}")
+        raise RunError(f"a ratio needs rounds in pairs, got {n} and {len(denominator)}")
     if min(np.min(numerator), np.min(denominator)) <= 0:
-        raise BenchError("the clock is too coarse: a call took no measurable time")
+        raise RunError("the clock is too coarse: a call took no measurable time")
     length = round(n**EXPONENT)
     generator = np.random.default_rng(seed)
     ratios = np.empty(RESAMPLES)

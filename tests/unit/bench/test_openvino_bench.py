@@ -6,11 +6,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compactmtl.bench import bench
-from compactmtl.bench.runners import runner_for
-from compactmtl.bench.runners.onnxruntime import OnnxRuntimeRunner
-from compactmtl.bench.runners.openvino import OpenVinoRunner
+from compactmtl.bench.cost import count
 from compactmtl.errors import BenchError, CorruptFileError
 from compactmtl.export.openvino_model import read_onnx
+from compactmtl.export.session import open_session
 from compactmtl.files import sha256
 
 openvino = pytest.importorskip("openvino")
@@ -68,31 +67,28 @@ def test_it_counts_what_the_onnx_file_counts(tmp_path):
     onnx.save(weighted(), tmp_path / "m.onnx")
     save_ir(weighted(), tmp_path / "m.xml")
     inputs = {"image": np.ones((2, 4, 6, 7), np.float32)}
-    want = OnnxRuntimeRunner().cost(tmp_path / "m.onnx", inputs)
+    want = count(tmp_path / "m.onnx", inputs)
     assert want.macs == 2 * 42 * (8 * 2 * 9 + 8 * 5 * 4 + 6 * 3 * 4) + 2 * 4 * 6 * 4 * 7
-    assert OpenVinoRunner().cost(tmp_path / "m.xml", inputs) == want
+    assert count(tmp_path / "m.xml", inputs) == want
 
 
 def test_it_computes_on_the_inputs_it_is_given(tmp_path, model):
     onnx.save(model(), tmp_path / "m.onnx")
     save_ir(model(), tmp_path / "m.xml")
-    one, other = (
-        runner_for(tmp_path / f"m.{e}").load(tmp_path / f"m.{e}", threads=1)
-        for e in ("onnx", "xml")
-    )
+    one, other = (open_session(tmp_path / f"m.{e}", threads=1) for e in ("onnx", "xml"))
     assert [(value.name, value.dtype) for value in other.inputs] == [("image", "float32")]
     assert other.inputs[0].shape == ("?", 3, "?", "?")
     for shape in ((1, 3, 8, 8), (2, 3, 5, 9)):
         image = {"image": np.random.default_rng(1).random(shape, dtype=np.float32)}
-        np.testing.assert_allclose(other.run(image)["seg"], one.run(image)["seg"], atol=1e-5)
+        np.testing.assert_allclose(other(image)["seg"], one(image)["seg"], atol=1e-5)
     with pytest.raises(BenchError, match="OpenVINO cannot run"):
-        other.run({"image": np.ones((1, 4, 8, 8), np.float32)})
+        other({"image": np.ones((1, 4, 8, 8), np.float32)})
     with pytest.raises(BenchError, match="OpenVINO cannot shape"):
-        OpenVinoRunner().cost(tmp_path / "m.xml", {"image": np.ones((1, 4, 8, 8), np.float32)})
+        count(tmp_path / "m.xml", {"image": np.ones((1, 4, 8, 8), np.float32)})
 
 
 def test_a_damaged_file_is_one_line(tmp_path):
     (tmp_path / "m.xml").write_bytes(b"<?xml nonsense")
     (tmp_path / "m.bin").write_bytes(b"")
     with pytest.raises(CorruptFileError, match="OpenVINO cannot load"):
-        OpenVinoRunner().load(tmp_path / "m.xml", threads=1)
+        open_session(tmp_path / "m.xml", threads=1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from compactmtl.errors import UsageError
+from compactmtl.board.errors import AskedError
 
 SECONDS = 10.0
 ROUNDS = 50
@@ -56,14 +56,14 @@ def interleave(
         on_round: Called after each recorded round, outside the timed parts.
 
     Raises:
-        UsageError: There is nothing to time, or a limit is out of range.
+        AskedError: There is nothing to time, or a limit is out of range.
     """
     if not calls:
-        raise UsageError("nothing to time")
+        raise AskedError("nothing to time")
     if rounds < 1:
-        raise UsageError(f"rounds (={rounds}) must be at least 1: nothing would be measured")
+        raise AskedError(f"rounds (={rounds}) must be at least 1: nothing would be measured")
     if not 0 <= seconds < float("inf"):
-        raise UsageError(f"seconds (={seconds}) must be a number of at least 0")
+        raise AskedError(f"seconds (={seconds}) must be a number of at least 0")
     names = list(calls)
     shuffle = random.Random(seed).shuffle
     wall: dict[str, list[int]] = {name: [] for name in names}

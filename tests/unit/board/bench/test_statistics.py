@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from compactmtl.bench import statistics
-from compactmtl.bench.latency import Timings
-from compactmtl.bench.statistics import Ratio, ratio_of_medians, summarise, why_noisy
-from compactmtl.errors import BenchError
+from compactmtl.board.bench import statistics
+from compactmtl.board.bench.statistics import Ratio, ratio_of_medians, summarise, why_noisy
+from compactmtl.board.bench.timing import Timings
+from compactmtl.board.errors import RunError
 
 
 def test_summary_of_known_numbers():
@@ -14,7 +14,7 @@ def test_summary_of_known_numbers():
     assert (found.min, found.mean, found.n) == (1, 51, 101)
     assert found.std == pytest.approx(np.sqrt(101 * 102 / 12))
     assert summarise(np.array([2.0])).std == 0
-    with pytest.raises(BenchError):
+    with pytest.raises(RunError):
         summarise(np.array([]))
 
 
@@ -100,7 +100,7 @@ def test_long_measurements_are_drawn_in_parts(monkeypatch):
     ],
 )
 def test_ratios_that_cannot_be(a, b, message):
-    with pytest.raises(BenchError, match=message):
+    with pytest.raises(RunError, match=message):
         ratio_of_medians(np.array(a), np.array(b))
 
 

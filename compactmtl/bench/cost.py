@@ -1,0 +1,62 @@
+"""What an artefact costs, counted in the file itself, whatever its runtime."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from compactmtl.environment import version
+from compactmtl.errors import UsageError
+from compactmtl.export.stored import Arrays
+
+RUNTIMES = {".onnx": "onnxruntime", ".xml": "openvino"}
+"""Suffix of the files that can be measured to the package that runs them."""
+EXTRAS = ("openvino",)
+"""Packages that are extras of the same name."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an artefact costs at given inputs.
+
+    Attributes:
+        macs: Multiply-accumulates; FLOPs are twice as many.
+        num_params: Elements of all floating-point constants.
+        uncounted: Operations present that hold MACs which are not in ``macs``.
+    """
+
+    macs: int
+    num_params: int
+    uncounted: tuple[str, ...]
+
+
+def why_not_run(path: Path) -> str:
+    """Say why a file cannot be measured here; empty where it can."""
+    if path.suffix not in RUNTIMES:
+        return "no runtime here runs it"
+    package = RUNTIMES[path.suffix]
+    if package in EXTRAS and version(package) is None:
+        return f'{package} is not installed: pip install "compactmtl[{package}]"'
+    return ""
+
+
+def parts(path: Path) -> tuple[Path, ...]:
+    """Return the further files that belong to an artefact."""
+    return (path.with_suffix(".bin"),) if path.suffix == ".xml" else ()
+
+
+def count(path: Path, inputs: Arrays) -> Cost:
+    """Count MACs and parameters of an artefact at the shapes of these inputs.
+
+    Raises:
+        UsageError: There is no counter for files of this suffix.
+        BenchError: It does not run on these inputs.
+    """
+    if path.suffix == ".onnx":
+        from compactmtl.bench.complexity import count_onnx
+
+        found = count_onnx(path, inputs)
+        return Cost(found.macs, found.num_params, found.uncounted)
+    if path.suffix == ".xml":
+        from compactmtl.bench.openvino_cost import count_openvino
+
+        return count_openvino(path, inputs)
+    raise UsageError(f"nothing counts `{path.name}`: suffix `{path.suffix}`")
