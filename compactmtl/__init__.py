@@ -25,6 +25,7 @@ _HOMES = {
     "groups": "compactmtl.sparsity",
     "is_expanded": "compactmtl.overparam",
     "load": "compactmtl.compact",
+    "minibatch_step": "compactmtl.overparam",
     "param_groups": "compactmtl.overparam",
     "replay": "compactmtl.compiler",
     "report": "compactmtl.report",
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from compactmtl.overparam import expand as expand
     from compactmtl.overparam import frobenius as frobenius
     from compactmtl.overparam import is_expanded as is_expanded
+    from compactmtl.overparam import minibatch_step as minibatch_step
     from compactmtl.overparam import param_groups as param_groups
     from compactmtl.overparam import task_step as task_step
     from compactmtl.overparam import training_step as training_step

@@ -140,7 +140,7 @@ def _checkpoint(path: Path) -> Inspection:
     notes: tuple[str, ...] = ()
     if checkpoint.expansion is not None:
         try:
-            state = contracted_state_dict(build_model(checkpoint))
+            state = contracted_state_dict(build_model(checkpoint).eval())
             notes = ("Layers are shown contracted; the file holds their factors.",)
         except RefusedError as error:
             notes = (f"Layers are shown as their factors: {error.message}.",)

@@ -15,6 +15,8 @@ def matching_layers(
     """Return the layers of the given types whose dotted name matches any of the patterns.
 
     Patterns are shell-like and case-sensitive (``fnmatch.fnmatchcase``); ``*`` also crosses dots.
+    What a pattern with ``!`` in front matches is left out, wherever it stands in the list: all but
+    the heads' last layers is ``("*", "!heads.*.1")``.
     A module that is registered under several names is returned once, under the first name that
     matches. The order is that of ``model.named_modules()``.
 
@@ -24,9 +26,16 @@ def matching_layers(
     wanted = (patterns,) if isinstance(patterns, str) else tuple(patterns)
     every = dict(model.named_modules(remove_duplicate=False))
     layers = {name: module for name, module in every.items() if isinstance(module, types)}
-    for pattern in wanted:
+    for pattern in (pattern.removeprefix("!") for pattern in wanted):
         if not any(fnmatchcase(name, pattern) for name in layers):
             raise _nothing_matches(pattern, every, layers, types)
+    unwanted = [pattern[1:] for pattern in wanted if pattern.startswith("!")]
+    wanted = tuple(pattern for pattern in wanted if not pattern.startswith("!"))
+    layers = {
+        name: module
+        for name, module in layers.items()
+        if not any(fnmatchcase(name, pattern) for pattern in unwanted)
+    }
     chosen: dict[str, nn.Module] = {}
     seen: set[int] = set()
     for name, module in layers.items():

@@ -77,11 +77,14 @@ class OverparamSection(Section):
 
     method: str = "umv"
     layers: tuple[str, ...] | None = None
-    """Layer patterns; None: the encoder."""
+    """Layer patterns, with ``!`` in front those to leave out; None: the encoder."""
     until: float = Field(default=1.0, gt=0.0, le=1.0)
-    rank_ratio: float = Field(default=1.0, ge=1.0)
+    ratio: float | None = Field(default=None, ge=1.0)
+    """How large the factors are; None: the method's own (1, for expandnet 4)."""
     init: Literal["spectral", "direct"] = "spectral"
-    iterative: Literal["subset", "none"] = "subset"
+    iterative: Literal["subset", "minibatch", "none"] | None = None
+    """How the factors of single tasks are trained: once per epoch on a subset, in every step from
+    one shared forward pass, or with everything else. None: ``subset`` where there are any."""
     subset: float = Field(default=0.03, gt=0.0, le=1.0)
     """Share of the training samples each task's m is trained on, once per epoch."""
     m_lr: float | None = Field(default=None, gt=0.0)

@@ -89,7 +89,7 @@ def picture(size: int) -> Tensor:
 def trained(run: Path) -> Subject:
     """Return a network of a training run, at the size it was trained on, batch 1."""
     source = load_source(run)
-    network = contract(source.model) if is_expanded(source.model) else source.model
+    network = contract(source.model.eval()) if is_expanded(source.model) else source.model
     inputs = source.example_inputs
     image = inputs if isinstance(inputs, Tensor) else inputs[0]
     return Subject(network.eval(), image[:1], "trained checkpoint")

@@ -33,7 +33,7 @@ def census(model: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> dict[
         CaptureError: ``torch.export`` refuses the network.
         NonFiniteError: A weight is NaN or Inf.
     """
-    plain = contract(copy.deepcopy(model)) if is_expanded(model) else model
+    plain = contract(copy.deepcopy(model).eval()) if is_expanded(model) else model
     captured = capture(plain, example_inputs, dynamic=False)
     normalise(captured.module)
     facts = analyse(captured.module)

@@ -71,7 +71,7 @@ def prepare(
 
     Args and raises as ``compress``, which this is the first half of.
     """
-    network = contract(copy.deepcopy(model)) if is_expanded(model) else model
+    network = contract(copy.deepcopy(model).eval()) if is_expanded(model) else model
     site = None
     if part is not None:
         if keep_outputs is not None:

@@ -72,7 +72,7 @@ def replay(
         example_inputs = tuple(spec.example() for spec in manifest.inputs)
     network = copy.deepcopy(model)
     if is_expanded(network):
-        contract(network)
+        contract(network.eval())
     if weights is None:
         compact = _rebuild(network, content, document, manifest, example_inputs, None)
     else:

@@ -105,7 +105,7 @@ def _from_checkpoint(path: Path, recipe: Recipe | None) -> Subject:
     checkpoint = load_checkpoint(path)
     name = recipe.model.name if recipe is not None else ""
     network = build_model(checkpoint, factory=import_part(name) if is_foreign(name) else None)
-    contract(network)
+    contract(network.eval())
     return Subject(
         path=path,
         which="dense",

@@ -1,11 +1,13 @@
 """Back to plain layers: the factors are multiplied out, in float64, and rounded once."""
 
+import copy
 from collections import OrderedDict
 from typing import TypeVar
 
 from torch import Tensor, nn
 
 from compactmtl.errors import UsageError
+from compactmtl.overparam.branched import branched_layers, remove
 from compactmtl.overparam.kernel import expanded_layers, factors_of
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -21,7 +23,8 @@ def contract(model: Network) -> Network:
         The same object.
 
     Raises:
-        UsageError: A training_step or task_step of this network is open.
+        UsageError: A training_step or task_step of this network is open; or its branches have
+            batch norm in train mode.
     """
     for name, layer, factors in list(expanded_layers(model)):
         if factors.leaf is not None:
@@ -31,11 +34,19 @@ def contract(model: Network) -> Network:
             )
         trained = factors.shared_parameters()[0].requires_grad
         _make_plain(layer, nn.Parameter(factors.contracted(), requires_grad=trained))
+    for name, branched in list(branched_layers(model)):
+        remove(model, name, branched)
     return model
 
 
 def contracted_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """Return the state dict the contracted network would have; the network stays as it is."""
+    """Return the state dict the contracted network would have; the network stays as it is.
+
+    Raises:
+        UsageError: Branches have batch norm in train mode.
+    """
+    if any(True for _ in branched_layers(model)):
+        return contract(copy.deepcopy(model)).state_dict()
     layers = {
         name: factors
         for name, layer in model.named_modules(remove_duplicate=False)

@@ -26,8 +26,11 @@ from compactmtl.overparam.kernel import KernelFactors, expanded_layers
 @contextmanager
 def one_contraction(
     layers: list[KernelFactors], coef: float, scaler: GradScaler | None
-) -> Iterator[None]:
+) -> Iterator[list[Tensor]]:
     """Let each layer compute with one leaf; on success pull its gradient back to the factors.
+
+    Yields:
+        The kernels with their graphs, in the order of the layers.
 
     Raises:
         UsageError: Another block of this network is open.
@@ -43,7 +46,7 @@ def one_contraction(
                 kernel = factors.kernel()
             kernels.append(kernel)
             factors.leaf = kernel.detach().requires_grad_(kernel.requires_grad)
-        yield
+        yield kernels
         trained = [
             (kernel, _total(factors.leaf, coef, scaler))
             for kernel, factors in zip(kernels, layers, strict=True)
@@ -58,12 +61,18 @@ def one_contraction(
 
 def _total(leaf: Tensor, coef: float, scaler: GradScaler | None) -> Tensor:
     """Return dL/dW plus the Frobenius term, both scaled by the scaler, if there is one."""
+    decay = decay_of(leaf, coef, scaler)
+    return decay if leaf.grad is None else leaf.grad + decay
+
+
+def decay_of(leaf: Tensor, coef: float, scaler: GradScaler | None) -> Tensor:
+    """Return the gradient of the Frobenius term, scaled by the scaler, if there is one."""
     decay = coef * leaf.detach()
     if scaler is not None:
         scaled = scaler.scale(decay)
         assert isinstance(scaled, Tensor)
         decay = scaled
-    return decay if leaf.grad is None else leaf.grad + decay
+    return decay
 
 
 def factors_in(model: nn.Module) -> list[KernelFactors]:

@@ -34,6 +34,8 @@ class KernelFactors(nn.Module, ABC):
 
     method: ClassVar[str]
     """The word ``expand`` and a recipe use."""
+    trains_by_task: ClassVar[bool] = False
+    """Whether some factors are trained by the loss of one task alone."""
 
     def __init__(self, weight: Tensor, tasks: Sequence[str]) -> None:
         super().__init__()
@@ -45,13 +47,15 @@ class KernelFactors(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def why_not(cls, layer: nn.Module) -> str | None:
+    def why_not(cls, layer: nn.Module, tasks: Sequence[str]) -> str | None:
         """Return why this method leaves a layer dense, or None if it can expand it."""
 
     @classmethod
     @abstractmethod
-    def fitted(cls, weight: Tensor, tasks: Sequence[str], *, rank_ratio: float, init: str) -> Self:
-        """Build the factors of a kernel.
+    def fitted(
+        cls, weight: Tensor, tasks: Sequence[str], *, ratio: float | None, init: str
+    ) -> Self:
+        """Build the factors of a kernel; ``ratio`` says how large, None: the method's own.
 
         Raises:
             UsageError: A setting is out of range.
@@ -78,13 +82,13 @@ class KernelFactors(nn.Module, ABC):
     def shared_parameters(self) -> list[nn.Parameter]:
         """Return the factors that all tasks train."""
 
-    @abstractmethod
     def task_parameters(self, task: str) -> list[nn.Parameter]:
         """Return the factors that one task trains."""
+        return []
 
-    @abstractmethod
-    def reach(self, task: str) -> Tensor:
-        """Return how far a task's factors are from where they started, a scalar."""
+    def reach(self, task: str) -> Tensor | None:
+        """Return how far a task's factors are from where they started; None: it is not known."""
+        return None
 
     def kernel(self) -> Tensor:
         """Contract in the factors' precision, at least float32, also under autocast.

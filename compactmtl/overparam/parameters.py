@@ -42,6 +42,8 @@ def param_groups(
 def task_parameters(model: nn.Module, task: str) -> list[nn.Parameter]:
     """Return the parameters that only this task trains: its m of every expanded layer.
 
+    (``uvshare``: its blocks of U and V. Empty for methods that all tasks train alike.)
+
     Raises:
         UsageError: The network is not expanded, or has no such task.
     """
@@ -57,13 +59,20 @@ def task_parameters(model: nn.Module, task: str) -> list[nn.Parameter]:
     return [parameter for factors in layers for parameter in factors.task_parameters(task)]
 
 
+def trains_by_task(model: nn.Module) -> bool:
+    """Tell whether some factors of the network are trained by the loss of one task alone."""
+    return any(factors.trains_by_task for _, _, factors in expanded_layers(model))
+
+
 def m_reach(model: nn.Module) -> dict[str, float]:
     """Return max |m - 1| over all layers, per task: how far the diagonals have moved.
 
-    Empty if the network is not expanded.
+    Empty if the network is not expanded, or by a method whose factors have no fixed start.
     """
     reach: dict[str, float] = {}
     for _, _, factors in expanded_layers(model):
         for task in factors.tasks:
-            reach[task] = max(reach.get(task, 0.0), float(factors.reach(task)))
+            found = factors.reach(task)
+            if found is not None:
+                reach[task] = max(reach.get(task, 0.0), float(found))
     return reach

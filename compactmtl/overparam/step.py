@@ -37,8 +37,8 @@ def training_step(
         model: An expanded network, possibly wrapped (DistributedDataParallel, Fabric).
         optimizer: The optimiser that will step; only checked.
         frobenius: Coefficient c of the Frobenius decay.
-        freeze_m: Leave m without a gradient: the paper's second process, where ``task_step``
-            trains m.
+        freeze_m: Leave m (what single tasks train) without a gradient: the paper's second process,
+            where ``task_step`` trains it.
         scaler: The GradScaler whose ``scale`` the losses went through. Gradients stay scaled, the
             Frobenius term included; ``scaler.unscale_`` and ``scaler.step`` work as always.
 
@@ -52,12 +52,12 @@ def training_step(
     check_optimizer(optimizer, shared if freeze_m else [*shared, *vectors], undecayed=vectors)
     if freeze_m:
         check_no_gradient(optimizer, vectors, "m is frozen in this step")
-    with _gradients_kept(vectors if freeze_m else []), one_contraction(layers, frobenius, scaler):
+    with gradients_kept(vectors if freeze_m else []), one_contraction(layers, frobenius, scaler):
         yield
 
 
 @contextmanager
-def _gradients_kept(frozen: list[nn.Parameter]) -> Iterator[None]:
+def gradients_kept(frozen: list[nn.Parameter]) -> Iterator[None]:
     """Undo what the block does to these gradients.
 
     requires_grad stays on: dm costs nothing beside dU, and DistributedDataParallel waits for it.

@@ -110,7 +110,7 @@ def whatif(
         UsageError: There is nothing to make sparse.
     """
     table = table or default_table()
-    network = contract(copy.deepcopy(model)) if is_expanded(model) else copy.deepcopy(model)
+    network = contract(copy.deepcopy(model).eval()) if is_expanded(model) else copy.deepcopy(model)
     names = list(scenarios(network, encoder))
     steps = [(name, share) for name in names for share in SPARSITIES]
     say = progress or (lambda name, left: None)

@@ -159,7 +159,7 @@ def fit(
 
 def _train_epoch(learner: Learner, feed: Feed, epoch: int, reporter: Reporter) -> dict[str, float]:
     """Do the steps of one epoch; return each task's mean loss over the main steps."""
-    m_tasks = list(learner.tasks) if learner.optimizers.train_m_apart else []
+    m_tasks = list(learner.tasks) if learner.optimizers.iterative == "subset" else []
     num_steps = feed.steps_per_epoch + len(m_tasks) * feed.num_subset_batches
     reporter.epoch_started(epoch + 1, str(learner.phase), num_steps)
     for task in m_tasks:

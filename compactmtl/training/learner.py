@@ -15,7 +15,16 @@ from compactmtl.errors import NonFiniteError, UsageError
 from compactmtl.multitask.evaluate import Batches, evaluate
 from compactmtl.multitask.task import Task
 from compactmtl.multitask.weighting import total_loss
-from compactmtl.overparam import contract, expand, is_expanded, m_reach, task_step, training_step
+from compactmtl.overparam import (
+    contract,
+    expand,
+    has_factors,
+    is_expanded,
+    m_reach,
+    minibatch_step,
+    task_step,
+    training_step,
+)
 from compactmtl.recipe import Recipe
 from compactmtl.sparsity import ChannelGroups, census, group_sparsity, groups, make_schedule
 from compactmtl.training.learning_rate import lr_factor
@@ -70,7 +79,7 @@ class Learner:
         if phase == "overparam" and not expanded:
             self._expand()
         elif phase != "overparam" and expanded:
-            contract(self.model)
+            contract(self.model.eval())  # batch norm between branches is folded as it is in eval
         if self.phase is None or is_expanded(self.model) != expanded:
             self.set_up()
         if phase == "debias" or (phase == "sparse" and self.optimizers.main.frozen):
@@ -99,8 +108,11 @@ class Learner:
         self._set_lr()
         self._set_lam()
         self.optimizers.main.zero_grad(set_to_none=True)
-        with self._one_contraction():
-            losses = self._backward(self.tasks, images, targets)
+        if self.optimizers.iterative == "minibatch":
+            losses = self._backward_by_task(images, targets)
+        else:
+            with self._one_contraction():
+                losses = self._backward(self.tasks, images, targets)
         self._step(MAIN)
         self.global_step += 1
         return losses
@@ -187,7 +199,7 @@ class Learner:
             method=section.method,
             tasks=list(self.tasks),
             layers=_first(section.layers, self.recipe.model.encoder),
-            rank_ratio=section.rank_ratio,
+            ratio=section.ratio,
             init=section.init,
         )
         for name, why in report.left_dense.items():
@@ -221,13 +233,13 @@ class Learner:
     def _one_contraction(self) -> AbstractContextManager[None]:
         """Contract once per step in the overparameterised phase; do nothing in the others."""
         section = self.recipe.overparam
-        if self.phase != "overparam" or section is None:
+        if self.phase != "overparam" or section is None or not has_factors(self.model):
             return nullcontext()
         return training_step(
             self.module,
             self.optimizers.main,
             frobenius=section.frobenius,
-            freeze_m=self.optimizers.train_m_apart,
+            freeze_m=self.optimizers.iterative == "subset",
             scaler=self._scaler,
         )
 
@@ -235,13 +247,39 @@ class Learner:
         self, tasks: Mapping[str, Task], images: Tensor, targets: Mapping[str, Tensor]
     ) -> dict[str, float]:
         total, losses = total_loss(tasks, self.weights, self.module(images), targets)
+        values = self._checked(losses)
+        self.fabric.backward(total)
+        return values
+
+    def _backward_by_task(self, images: Tensor, targets: Mapping[str, Tensor]) -> dict[str, float]:
+        """Train each task's m by its own loss; leave the gradients of all losses to the rest."""
+        section = self.recipe.overparam
+        assert section is not None
+        with minibatch_step(
+            self.module,
+            self.optimizers.main,
+            frobenius=section.frobenius,
+            scaler=self._scaler,
+        ) as of_task:
+            raws = self.module(images)
+            _, losses = total_loss(self.tasks, self.weights, raws, targets)
+            values = self._checked(losses)
+            for name, loss in losses.items():
+                with of_task(name):
+                    self.fabric.backward(self.weights[name] * loss, retain_graph=True)
+        for name in self.tasks:
+            self._step(name)
+            # The main optimiser holds m too, and must not step it.
+            self.optimizers[name].zero_grad(set_to_none=True)
+        return values
+
+    def _checked(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
         values = torch.stack([loss.detach() for loss in losses.values()]).tolist()
         for name, value in zip(losses, values, strict=True):
             if not math.isfinite(value):
                 raise NonFiniteError(
                     f"loss of `{name}` is {value} in {self._place()}", hint=_DIVERGED
                 )
-        self.fabric.backward(total)
         return dict(zip(losses, values, strict=True))
 
     def _step(self, name: str) -> None:

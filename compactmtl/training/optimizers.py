@@ -6,8 +6,9 @@ from typing import Any
 from torch import nn
 from torch.optim import Adam, Optimizer
 
-from compactmtl.overparam import is_expanded, param_groups, task_parameters
-from compactmtl.recipe import Recipe
+from compactmtl.errors import RecipeError
+from compactmtl.overparam import is_expanded, param_groups, task_parameters, trains_by_task
+from compactmtl.recipe import OverparamSection, Recipe
 from compactmtl.sparsity import ChannelGroups, ProximalAdamW
 
 MAIN = "main"
@@ -18,7 +19,7 @@ class Optimizers(Mapping[str, Optimizer]):
     """One optimiser in every phase, ``ProximalAdamW``, which is AdamW while its lam is 0.
 
     So phases and recipes compare fairly: same steps, same weight decay. An expanded network whose
-    m are trained on a subset has an Adam of its own for each task's m too.
+    m are trained apart has an Adam of its own for each task's m too.
 
     Args:
         recipe: Learning rates, decay and metric.
@@ -39,7 +40,9 @@ class Optimizers(Mapping[str, Optimizer]):
             metric="corrected" if sparsity is None else sparsity.metric,
         )
         self._all: dict[str, Optimizer] = {MAIN: self.main}
-        if is_expanded(model) and overparam is not None and overparam.iterative == "subset":
+        self.iterative = iterative_mode(model, overparam)
+        """How factors of single tasks are trained: subset, minibatch or none."""
+        if self.iterative != "none":
             for task in recipe.tasks:
                 self._all[task] = Adam(task_parameters(model, task), lr=m_lr)
         self._base = {
@@ -55,11 +58,6 @@ class Optimizers(Mapping[str, Optimizer]):
 
     def __len__(self) -> int:
         return len(self._all)
-
-    @property
-    def train_m_apart(self) -> bool:
-        """Whether m has optimisers of its own."""
-        return len(self._all) > 1
 
     @property
     def lr(self) -> float:
@@ -80,3 +78,22 @@ class Optimizers(Mapping[str, Optimizer]):
         """Take over what ``state_dict`` returned."""
         for name, optimizer in self._all.items():
             optimizer.load_state_dict(states[name])
+
+
+def iterative_mode(model: nn.Module, section: OverparamSection | None) -> str:
+    """Return how factors of single tasks are trained in this phase: subset, minibatch or none.
+
+    Raises:
+        RecipeError: The recipe asks for one, and its method has no such factors.
+    """
+    if section is None or not is_expanded(model):
+        return "none"
+    by_task = trains_by_task(model)
+    mode = section.iterative or ("subset" if by_task else "none")
+    if mode != "none" and not by_task:
+        raise RecipeError(
+            f"overparam.iterative is `{mode}`, and method `{section.method}` has no factors that "
+            "single tasks train",
+            hint='leave it out, or set it to "none"',
+        )
+    return mode

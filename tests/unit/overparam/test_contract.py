@@ -27,7 +27,7 @@ def trained(net: nn.Module) -> nn.Module:
 
 def expanded() -> nn.Module:
     net = network()
-    op.expand(net, tasks=("a", "b"), layers="*", rank_ratio=1.2)
+    op.expand(net, tasks=("a", "b"), layers="*", ratio=1.2)
     return trained(net)
 
 

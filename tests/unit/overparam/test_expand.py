@@ -37,23 +37,23 @@ convs = st.fixed_dictionaries(
 
 
 @settings(max_examples=40, deadline=None)
-@given(options=convs, rank_ratio=st.sampled_from([1.0, 1.3, 2.0]), seed=st.integers(0, 99))
-def test_expansion_of_a_conv_preserves_the_function(options, rank_ratio, seed):
+@given(options=convs, ratio=st.sampled_from([1.0, 1.3, 2.0]), seed=st.integers(0, 99))
+def test_expansion_of_a_conv_preserves_the_function(options, ratio, seed):
     torch.manual_seed(seed)
     layer = nn.Conv2d(**options, dtype=torch.float64)
     image = torch.randn(2, options["in_channels"], 11, 10, dtype=torch.float64)
     before = layer(image)
-    net = expanded(layer, rank_ratio=rank_ratio)
+    net = expanded(layer, ratio=ratio)
     torch.testing.assert_close(net(image), before, rtol=0, atol=1e-13)
 
 
 @settings(max_examples=15, deadline=None)
-@given(inn=st.integers(1, 9), out=st.integers(1, 9), rank_ratio=st.sampled_from([1.0, 1.7]))
-def test_expansion_of_a_linear_preserves_the_function(inn, out, rank_ratio):
+@given(inn=st.integers(1, 9), out=st.integers(1, 9), ratio=st.sampled_from([1.0, 1.7]))
+def test_expansion_of_a_linear_preserves_the_function(inn, out, ratio):
     layer = nn.Linear(inn, out)
     x = torch.randn(3, inn)
     before = layer(x)
-    torch.testing.assert_close(expanded(layer, rank_ratio=rank_ratio)(x), before, rtol=0, atol=1e-5)
+    torch.testing.assert_close(expanded(layer, ratio=ratio)(x), before, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("inn", "out"), [(4, 40), (40, 4)])
@@ -81,13 +81,13 @@ def test_one_entry_of_the_kernel_matrix_is_where_the_paper_has_it():
 
 @pytest.mark.parametrize(("ratio", "rank"), [(1.0, 10), (1.1, 11), (1.11, 12), (3.0, 30)])
 def test_rank_is_the_ratio_of_full_rank_rounded_up(ratio, rank):
-    net = expanded(nn.Linear(10, 17), rank_ratio=ratio)
+    net = expanded(nn.Linear(10, 17), ratio=ratio)
     assert op.expansion_spec(net)["layers"]["0"] == {"rank": rank}
 
 
 def test_above_full_rank_every_parameter_has_a_gradient_after_one_step():
     torch.manual_seed(0)
-    net = expanded(nn.Conv2d(3, 4, 3), rank_ratio=1.5)
+    net = expanded(nn.Conv2d(3, 4, 3), ratio=1.5)
     factors = net[0].parametrizations.weight[0]
     image, optimizer = torch.randn(2, 3, 6, 6), torch.optim.SGD(net.parameters(), lr=0.1)
     for _ in range(2):
@@ -98,7 +98,7 @@ def test_above_full_rank_every_parameter_has_a_gradient_after_one_step():
 
 
 def test_zeros_on_both_sides_would_never_learn():
-    net = expanded(nn.Conv2d(3, 4, 3), rank_ratio=1.5)
+    net = expanded(nn.Conv2d(3, 4, 3), ratio=1.5)
     factors = net[0].parametrizations.weight[0]
     with torch.no_grad():
         factors.V[9:] = 0
@@ -189,8 +189,8 @@ def test_expanding_twice_is_refused():
         ({"tasks": ()}, "expected a sequence of task names"),
         ({"tasks": ("a", "a")}, "named twice"),
         ({"tasks": ("a.b",)}, "without dots"),
-        ({"rank_ratio": 0.5}, "must be at least 1"),
-        ({"rank_ratio": math.nan}, "must be at least 1"),
+        ({"ratio": 0.5}, "must be at least 1"),
+        ({"ratio": math.nan}, "must be at least 1"),
         ({"init": "xavier"}, "expected one of: spectral, direct"),
         ({"method": "unv"}, "did you mean `umv`"),
         ({"layers": "x.*"}, "matches no"),
@@ -215,7 +215,7 @@ def test_nothing_left_to_expand_is_an_error():
 def test_expand_like_re_creates_the_expansion_and_shows_a_forgotten_load():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1, bias=False))
     twin, image = copy.deepcopy(net), torch.randn(2, 3, 5, 5)
-    op.expand(net, tasks=TASKS, layers="*", rank_ratio=1.5)
+    op.expand(net, tasks=TASKS, layers="*", ratio=1.5)
     spec = json.loads(json.dumps(op.expansion_spec(net)))
     op.expand_like(twin, spec)
     assert twin(image).isnan().all()

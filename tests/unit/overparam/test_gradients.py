@@ -17,7 +17,7 @@ def moved_layer(inn: int, out: int, height: int, width: int, seed: int):
     """Return an expanded float64 conv whose factors are generic, and its factors."""
     torch.manual_seed(seed)
     layer = nn.Conv2d(inn, out, (height, width), dtype=torch.float64)
-    op.expand(layer, tasks=TASKS, layers="*", rank_ratio=1.4)
+    op.expand(layer, tasks=TASKS, layers="*", ratio=1.4)
     factors = factors_of(layer)
     with torch.no_grad():
         for parameter in factors.parameters():

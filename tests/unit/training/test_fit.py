@@ -12,7 +12,7 @@ from compactmtl.data.order import epoch_order
 from compactmtl.errors import NonFiniteError, RecipeError, TrainingError, UsageError, WriteError
 from compactmtl.files import read_json
 from compactmtl.multitask.weighting import total_loss
-from compactmtl.overparam import is_expanded
+from compactmtl.overparam import is_expanded, task_parameters
 from compactmtl.sparsity import ProximalAdamW
 from compactmtl.training import fit, initial_network, lr_factor, seed_epoch
 from compactmtl.training.logs import read_log
@@ -122,6 +122,27 @@ def test_a_network_overparameterised_to_the_end_stays_expanded_in_its_checkpoint
     assert is_expanded(result.model)
     assert is_expanded(build_model(load_checkpoint(result.checkpoint_path)))
     assert max(result.history[-1]["m_reach"].values()) > 0.0
+
+
+@pytest.mark.parametrize("method", ["mshare", "uvshare", "fnl", "doconv", "expandnet", "repvgg"])
+def test_every_method_trains_and_is_contracted_when_its_phase_is_over(train, method):
+    settings = {"method": method, "until": 0.5, "layers": ["encoder.*"]}
+    result = train(train={"epochs": 2}, overparam=settings)
+    assert not is_expanded(result.model)
+    assert [record["phase"] for record in result.history] == ["overparam", "dense"]
+
+
+@pytest.mark.parametrize("method", ["umv", "mshare", "uvshare"])
+def test_each_task_can_train_its_factors_in_every_step(train, method):
+    result = train(train={"epochs": 1}, overparam={"method": method, "iterative": "minibatch"})
+    assert is_expanded(result.model)
+    for task in ("seg", "depth"):
+        assert any((p - p.round()).abs().max() > 0 for p in task_parameters(result.model, task))
+
+
+def test_a_method_without_factors_of_single_tasks_cannot_train_them_apart(train):
+    with pytest.raises(RecipeError, match="no factors that single tasks train"):
+        train(overparam={"method": "fnl", "iterative": "subset"})
 
 
 def test_training_beats_the_constant_predictor_and_passes_its_check(train):
