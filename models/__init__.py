@@ -1,7 +1,7 @@
 """Networks and named recipes."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,10 +64,51 @@ def deeplab_resnet50(
     )
 
 
+def mtan_segnet(
+    tasks: Mapping[str, int], *, widths: tuple[int, ...] = (64, 128, 256, 512, 512)
+) -> "nn.Module":
+    """Build MTAN on SegNet; see ``MtanSegNet``."""
+    from compactmtl.models.mtan_segnet import MtanSegNet
+
+    return MtanSegNet(tasks, widths)
+
+
+def mtan_deeplab(
+    tasks: Mapping[str, int],
+    *,
+    depth: Literal[18, 50] = 50,
+    width: float = 1.0,
+    head_channels: int = 256,
+    rates: tuple[int, ...] = (12, 24, 36),
+    dropout: float = 0.1,
+) -> "nn.Module":
+    """Build MTAN on a dilated ResNet with DeepLabV3 heads; see ``MtanDeepLab``."""
+    from compactmtl.models.mtan_deeplab import MtanDeepLab
+
+    return MtanDeepLab(
+        tasks, depth=depth, width=width, head_channels=head_channels, rates=rates, dropout=dropout
+    )
+
+
+def cross_stitch(
+    tasks: Mapping[str, int],
+    *,
+    widths: tuple[int, ...] = (64, 128, 256, 512, 512),
+    unit: Literal["scalar", "channel", "shared"] = "scalar",
+) -> "nn.Module":
+    """Build cross-stitched SegNets, one per task; see ``CrossStitchSegNet``."""
+    from compactmtl.models.cross_stitch import CrossStitchSegNet
+
+    return CrossStitchSegNet(tasks, widths=widths, unit=unit)
+
+
 MODELS: dict[str, Callable[..., "nn.Module"]] = {
     "segnet": segnet,
     "segnet_s": segnet_s,
     "deeplab_resnet18": deeplab_resnet18,
     "deeplab_resnet50": deeplab_resnet50,
+    "mtan_segnet": mtan_segnet,
+    "mtan_deeplab": mtan_deeplab,
+    "cross_stitch": cross_stitch,
 }
 """The built-in networks by the name a recipe uses."""

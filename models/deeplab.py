@@ -48,10 +48,7 @@ class DeepLab(nn.Module):
         rates: tuple[int, ...] = (12, 24, 36),
         dropout: float = 0.1,
     ) -> None:
-        if head_channels < 1 or min(rates, default=1) < 1:
-            raise RecipeError(
-                f"DeepLab: head_channels (={head_channels}) and rates (={rates}) must be positive"
-            )
+        check_head(head_channels, rates)
         super().__init__()
         self.encoder = DilatedResNet(depth, width)
         self.heads = one_per_task(
@@ -112,6 +109,18 @@ class DeepLabHead(nn.Module):
         joined = torch.cat([*parts, _resize(mean, features)], dim=1)
         raw: Tensor = self.predict(self.refine(self.project(joined)))
         return raw
+
+
+def check_head(head_channels: int, rates: tuple[int, ...]) -> None:
+    """Check the sizes of a head.
+
+    Raises:
+        RecipeError: One is not positive.
+    """
+    if head_channels < 1 or min(rates, default=1) < 1:
+        raise RecipeError(
+            f"DeepLab: head_channels (={head_channels}) and rates (={rates}) must be positive"
+        )
 
 
 def _resize(x: Tensor, like: Tensor) -> Tensor:

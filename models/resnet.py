@@ -35,7 +35,8 @@ class DilatedResNet(nn.Module):
         if planes < 1:
             raise RecipeError(f"ResNet-{depth}: width (={width}) leaves no channel")
         super().__init__()
-        block = _BasicBlock if depth == 18 else _Bottleneck
+        block: type[_BasicBlock | _Bottleneck] = _BasicBlock if depth == 18 else _Bottleneck
+        self.block = block
         self.conv1 = nn.Conv2d(3, planes, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
         self.relu = nn.ReLU()
@@ -46,6 +47,7 @@ class DilatedResNet(nn.Module):
         self.layer2 = _stage(block, wide, 2 * planes, two, stride=2)
         self.layer3 = _stage(block, 2 * wide, 4 * planes, three, dilations=(1, 2))
         self.layer4 = _stage(block, 4 * wide, 8 * planes, four, dilations=(2, 4))
+        self.stage_channels = (wide, 2 * wide, 4 * wide, 8 * wide)
         self.num_channels = 8 * wide
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -53,9 +55,20 @@ class DilatedResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features of the last stage."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        features: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        x = self.stem(x)
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Return the features before the first stage, at a quarter of the image's resolution."""
+        features: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         return features
+
+    @property
+    def stages(self) -> tuple[nn.Sequential, ...]:
+        """The four stages."""
+        return self.layer1, self.layer2, self.layer3, self.layer4
 
 
 class _Block(nn.Module):
@@ -119,7 +132,7 @@ def _conv3x3(num_in: int, num_out: int, stride: int, dilation: int) -> nn.Conv2d
 
 
 def _stage(
-    block: type[_BasicBlock] | type[_Bottleneck],
+    block: type[_BasicBlock | _Bottleneck],
     num_in: int,
     planes: int,
     num_blocks: int,

@@ -56,7 +56,7 @@ def test_random_nets_are_rebuilt_from_plan_and_weights(kind: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", range(8))
+@pytest.mark.parametrize("block", range(4))
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_random_nets_are_rebuilt_from_plan_and_weights(kind: str, block: int) -> None:
     for seed in range(20_000 + 25 * block, 20_025 + 25 * block):

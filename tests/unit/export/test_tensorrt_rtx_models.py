@@ -21,6 +21,9 @@ SMALL = {
     "segnet_s": {"widths": (4, 8, 8, 8, 8)},
     "deeplab_resnet18": {"width": 0.125, "head_channels": 8, "rates": (1, 2, 3)},
     "deeplab_resnet50": {"width": 0.125, "head_channels": 8, "rates": (1, 2, 3)},
+    "mtan_segnet": {"widths": (4, 8, 8)},
+    "mtan_deeplab": {"depth": 18, "width": 0.125, "head_channels": 8, "rates": (1, 2, 3)},
+    "cross_stitch": {"widths": (4, 8, 8)},
 }
 
 

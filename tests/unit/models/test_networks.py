@@ -16,6 +16,12 @@ READS = {
 }
 
 
+@pytest.fixture(params=list(READS))
+def split(request, tiny):
+    """One of the networks in which the heads alone read the shared encoder."""
+    return request.param, tiny(request.param)
+
+
 def layers(network):
     return {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
 
@@ -54,7 +60,8 @@ def test_capture_oracle_fails_on_a_planted_error(network):
         assert torch.equal(captured["depth"], network(image)["depth"])
 
 
-def test_gradient_of_every_task_reaches_the_encoder_and_its_own_head_only(network):
+def test_gradient_of_every_task_reaches_the_encoder_and_its_own_head_only(split):
+    _, network = split
     network.train()
     image = torch.rand(2, 3, 64, 96)
     for task in TASKS:
@@ -66,18 +73,21 @@ def test_gradient_of_every_task_reaches_the_encoder_and_its_own_head_only(networ
             assert reached == own, name
 
 
-def test_every_encoder_layer_is_declared_and_no_other(network):
+def test_every_encoder_layer_is_declared_and_no_other(split):
+    _, network = split
     matched = [n for n in layers(network) if any(fnmatchcase(n, p) for p in network.encoder_layers)]
     assert matched == [f"encoder.{n}" for n in layers(network.encoder)]
 
 
-def test_head_reads_are_the_layers_that_read_the_encoder(name, network):
+def test_head_reads_are_the_layers_that_read_the_encoder(split):
+    name, network = split
     matched = {n for n in layers(network) if any(fnmatchcase(n, p) for p in network.head_reads)}
     assert matched == {f"heads.{task}.{read}" for task in TASKS for read in READS[name]}
     assert all(any(fnmatchcase(n, p) for n in matched) for p in network.head_reads)
 
 
-def test_head_reads_are_found_by_tracing_too(network):
+def test_head_reads_are_found_by_tracing_too(split):
+    _, network = split
     # Independent of names: such a layer is given the encoder's output, or its mean over the image.
     network.eval()
     produced, readers = {}, set()
