@@ -102,6 +102,15 @@ def cross_stitch(
     return CrossStitchSegNet(tasks, widths=widths, unit=unit)
 
 
+def resnet_classifier(
+    tasks: Mapping[str, int], *, depth: Literal[18, 50] = 50, width: float = 1.0
+) -> "nn.Module":
+    """Build a ResNet for small images with a linear head per task; see ``Classifier``."""
+    from compactmtl.models.classifier import Classifier
+
+    return Classifier(tasks, depth=depth, width=width)
+
+
 MODELS: dict[str, Callable[..., "nn.Module"]] = {
     "segnet": segnet,
     "segnet_s": segnet_s,
@@ -110,5 +119,6 @@ MODELS: dict[str, Callable[..., "nn.Module"]] = {
     "mtan_segnet": mtan_segnet,
     "mtan_deeplab": mtan_deeplab,
     "cross_stitch": cross_stitch,
+    "resnet_classifier": resnet_classifier,
 }
 """The built-in networks by the name a recipe uses."""

@@ -1,4 +1,4 @@
-"""ResNet encoders that keep an eighth of the image's resolution."""
+"""ResNet encoders: dilated for dense tasks, and for small images."""
 
 from typing import ClassVar, Literal
 
@@ -7,28 +7,23 @@ from torch import Tensor, nn
 from compactmtl.errors import RecipeError
 
 
-class DilatedResNet(nn.Module):
-    """ResNet whose last two stages dilate instead of stride: output stride 8, not 32.
-
-    Layers are named as in torchvision, and compute the same as torchvision's strided network at
-    every fourth row and column, so its weights fit (without ``fc``). To that end a convolution that
-    strides no more keeps the dilation of what it reads, and those behind it get twice that.
+class ResNet(nn.Module):
+    """What all ResNets here share: stages of blocks, and a stem that a subclass chooses.
 
     Args:
         depth: 18 (basic blocks) or 50 (bottlenecks).
         width: Factor on all numbers of channels; 1 is the published network.
 
-    Shape:
-        (N, 3, H, W) -> (N, num_channels, ceil(H / 8), ceil(W / 8)), any H and W.
-
     Raises:
         RecipeError: A width that leaves no channel.
 
     Source:
-        He et al. (2016), Deep Residual Learning; Yu et al. (2017), Dilated Residual Networks.
+        He et al. (2016), Deep Residual Learning.
     """
 
     num_blocks: ClassVar[dict[int, tuple[int, ...]]] = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
+    dilates: ClassVar[bool]
+    """Whether the last two stages dilate instead of stride."""
 
     def __init__(self, depth: Literal[18, 50], width: float = 1.0) -> None:
         planes = round(64 * width)
@@ -37,21 +32,25 @@ class DilatedResNet(nn.Module):
         super().__init__()
         block: type[_BasicBlock | _Bottleneck] = _BasicBlock if depth == 18 else _Bottleneck
         self.block = block
-        self.conv1 = nn.Conv2d(3, planes, 7, stride=2, padding=3, bias=False)
+        self.conv1 = self.first_conv(planes)
         self.bn1 = nn.BatchNorm2d(planes)
         self.relu = nn.ReLU()
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         one, two, three, four = self.num_blocks[depth]
         wide = block.expansion * planes
+        stride, inner, outer = (1, (1, 2), (2, 4)) if self.dilates else (2, (1, 1), (1, 1))
         self.layer1 = _stage(block, planes, planes, one)
         self.layer2 = _stage(block, wide, 2 * planes, two, stride=2)
-        self.layer3 = _stage(block, 2 * wide, 4 * planes, three, dilations=(1, 2))
-        self.layer4 = _stage(block, 4 * wide, 8 * planes, four, dilations=(2, 4))
+        self.layer3 = _stage(block, 2 * wide, 4 * planes, three, stride=stride, dilations=inner)
+        self.layer4 = _stage(block, 4 * wide, 8 * planes, four, stride=stride, dilations=outer)
         self.stage_channels = (wide, 2 * wide, 4 * wide, 8 * wide)
         self.num_channels = 8 * wide
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def first_conv(self, planes: int) -> nn.Conv2d:
+        """Return the first convolution."""
+        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features of the last stage."""
@@ -61,14 +60,64 @@ class DilatedResNet(nn.Module):
         return x
 
     def stem(self, x: Tensor) -> Tensor:
-        """Return the features before the first stage, at a quarter of the image's resolution."""
-        features: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        """Return the features before the first stage."""
+        features: Tensor = self.relu(self.bn1(self.conv1(x)))
         return features
 
     @property
     def stages(self) -> tuple[nn.Sequential, ...]:
         """The four stages."""
         return self.layer1, self.layer2, self.layer3, self.layer4
+
+
+class DilatedResNet(ResNet):
+    """ResNet whose last two stages dilate instead of stride: output stride 8, not 32.
+
+    Layers are named as in torchvision, and compute the same as torchvision's strided network at
+    every fourth row and column, so its weights fit (without ``fc``). To that end a convolution that
+    strides no more keeps the dilation of what it reads, and those behind it get twice that.
+
+    Args:
+        depth: As for ``ResNet``, and so ``width``.
+
+    Shape:
+        (N, 3, H, W) -> (N, num_channels, ceil(H / 8), ceil(W / 8)), any H and W.
+
+    Source:
+        Yu et al. (2017), Dilated Residual Networks.
+    """
+
+    dilates = True
+
+    def __init__(self, depth: Literal[18, 50], width: float = 1.0) -> None:
+        super().__init__(depth, width)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+
+    def first_conv(self, planes: int) -> nn.Conv2d:
+        """Return a convolution 7x7 that halves the image."""
+        return nn.Conv2d(3, planes, 7, stride=2, padding=3, bias=False)
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Return the features before the first stage, at a quarter of the image's resolution."""
+        features: Tensor = self.maxpool(super().stem(x))
+        return features
+
+
+class SmallImageResNet(ResNet):
+    """ResNet for images of about 32x32: a stem of 3x3 that keeps the size, and no pooling.
+
+    Args:
+        depth: As for ``ResNet``, and so ``width``.
+
+    Shape:
+        (N, 3, H, W) -> (N, num_channels, ceil(H / 8), ceil(W / 8)), any H and W.
+    """
+
+    dilates = False
+
+    def first_conv(self, planes: int) -> nn.Conv2d:
+        """Return a convolution 3x3 that keeps the size."""
+        return nn.Conv2d(3, planes, 3, padding=1, bias=False)
 
 
 class _Block(nn.Module):

@@ -65,6 +65,9 @@ DATASETS: "dict[str, Callable[..., MultiTaskDataset]]" = {
         BuiltInDataset("rooms", "compactmtl.data.rooms", "Rooms"),
         BuiltInDataset("nuclei_128", "compactmtl.data.nuclei", "Nuclei"),
         BuiltInDataset("camvid_160x120", "compactmtl.data.camvid", "CamVid"),
+        BuiltInDataset("nyuv2", "compactmtl.data.nyuv2", "NyuV2"),
+        BuiltInDataset("cifar100", "compactmtl.data.cifar100", "Cifar100"),
+        BuiltInDataset("cifar100_subset", "compactmtl.data.cifar100", "Cifar100Subset"),
     )
 }
 """The built-in data sets by the name a recipe uses; called as ``factory(split, **args)``."""

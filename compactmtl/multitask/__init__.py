@@ -6,6 +6,7 @@ from typing import Any
 from compactmtl.errors import CorruptFileError, PartError
 from compactmtl.multitask.arguments import checked_arguments
 from compactmtl.multitask.binary import Binary
+from compactmtl.multitask.classification import Classification
 from compactmtl.multitask.depth import Depth
 from compactmtl.multitask.normals import Normals
 from compactmtl.multitask.regression import Regression
@@ -16,7 +17,7 @@ from compactmtl.parts import find_part, is_foreign
 __all__ = ["KINDS", "Task", "make_task", "task_from_spec"]
 
 KINDS: dict[str, type[Task]] = {
-    kind.kind: kind for kind in (Segmentation, Depth, Normals, Binary, Regression)
+    kind.kind: kind for kind in (Segmentation, Depth, Normals, Binary, Regression, Classification)
 }
 """The built-in kinds of task by the word a recipe uses."""
 

@@ -40,6 +40,8 @@ def _score(task: Task, constant: Tensor, batches: list[Tensor]) -> dict[str, flo
     """Return the metrics of predicting one raw output (C,) everywhere."""
     metric = task.metric().to(constant.device)
     for target in batches:
-        num, height, width = target.shape[0], target.shape[-2], target.shape[-1]
-        metric.update(constant.view(1, -1, 1, 1).expand(num, -1, height, width), target)
+        raw = constant.expand(target.shape[0], -1)
+        if task.per_pixel:
+            raw = raw[..., None, None].expand(-1, -1, *target.shape[-2:])
+        metric.update(raw, target)
     return {key: float(value) for key, value in metric.compute().items()}

@@ -16,13 +16,16 @@ def check_sizes(task: Task, raw: Tensor, target: Tensor) -> None:
     Raises:
         DataError: Other number of channels, samples, rows or columns; the message names both sizes.
     """
-    fits = (
-        raw.ndim == 4
-        and target.ndim >= 3
-        and raw.shape[1] == task.num_channels
-        and raw.shape[0] == target.shape[0]
-        and raw.shape[-2:] == target.shape[-2:]
-    )
+    fits = raw.ndim >= 2 and raw.shape[1] == task.num_channels and raw.shape[0] == target.shape[0]
+    if not task.per_pixel:
+        if not (fits and raw.ndim == 2 and target.ndim == 1):
+            raise DataError(
+                f"task `{task.name}`: raw output is {tuple(raw.shape)} and target is "
+                f"{tuple(target.shape)}; expected (N, {task.num_channels}) and (N,)",
+                hint="the network's head must pool its features: one output per image",
+            )
+        return
+    fits = fits and raw.ndim == 4 and target.ndim >= 3 and raw.shape[-2:] == target.shape[-2:]
     if not fits:
         raise DataError(
             f"task `{task.name}`: raw output is {tuple(raw.shape)} and target is "

@@ -29,6 +29,9 @@ class Task(ABC):
     """The metric that ranks two models."""
     higher_is_better: ClassVar[bool]
     """Direction of ``primary``."""
+    per_pixel: ClassVar[bool] = True
+    """Whether there is a target per pixel; else raw outputs are (N, C), and what is said of H and W
+    here falls away."""
 
     def __init__(self, name: str, num_channels: int) -> None:
         self.name = name

@@ -24,6 +24,7 @@ SMALL = {
     "mtan_segnet": {"widths": (4, 8, 8)},
     "mtan_deeplab": {"depth": 18, "width": 0.125, "head_channels": 8, "rates": (1, 2, 3)},
     "cross_stitch": {"widths": (4, 8, 8)},
+    "resnet_classifier": {"depth": 18, "width": 0.125},
 }
 
 
