@@ -61,6 +61,8 @@ class Checkpoint:
     seed: int
     metrics: dict[str, Any] = field(default_factory=dict)
     """``baseline`` and ``milestones``, as in `run.json`."""
+    weighting: dict[str, Any] = field(default_factory=dict)
+    """State dict of the weighting of losses."""
     scaler: dict[str, Any] = field(default_factory=dict)
     """State of the gradient scaler; empty unless precision is 16-mixed."""
     format_version: int = FORMAT_VERSION
@@ -77,6 +79,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "phase": str,
     "optimizer": dict,
     "schedule": dict,
+    "weighting": dict,
     "history": list,
     "seed": int,
     "metrics": dict,

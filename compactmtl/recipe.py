@@ -57,6 +57,13 @@ class TaskSection(Section):
     args: dict[str, Any] = {}
 
 
+class WeightingSection(Section):
+    """How the losses become one: a word of ``compactmtl.multitask.weightings``, or your own."""
+
+    name: str = "fixed"
+    args: dict[str, Any] = {}
+
+
 class TrainSection(Section):
     """Epochs, optimiser (AdamW, decoupled decay) and schedule."""
 
@@ -132,6 +139,7 @@ class Recipe(Section):
     model: ModelSection
     data: DataSection
     tasks: dict[str, TaskSection] = Field(min_length=1)
+    weighting: WeightingSection = WeightingSection()
     train: TrainSection = TrainSection()
     overparam: OverparamSection | None = None
     sparsity: SparsitySection | None = None

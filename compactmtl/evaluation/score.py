@@ -10,9 +10,9 @@ from compactmtl.data.batch import loader
 from compactmtl.data.dataset import MultiTaskDataset
 from compactmtl.errors import UsageError
 from compactmtl.evaluation.subjects import Subject
+from compactmtl.multitask.losses import pair
 from compactmtl.multitask.metric import TaskMetric
 from compactmtl.multitask.task import Task
-from compactmtl.multitask.weighting import pair
 
 Values = dict[str, dict[str, dict[str, float]]]
 """``{subject: {task: {metric or class: value}}}``; a task the subject does not have is absent."""

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from compactmtl.errors import DataError
+from compactmtl.multitask.losses import pair
 from compactmtl.multitask.task import Task
-from compactmtl.multitask.weighting import pair
 
 Batches = Iterable[tuple[Tensor, dict[str, Tensor]]]
 

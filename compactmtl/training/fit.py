@@ -109,7 +109,7 @@ def fit(
         )
         feed = Feed(recipe, parts, fabric)
         learner = Learner(recipe, parts.model, parts.tasks, fabric, feed.steps_per_epoch, reporter)
-        check_first(fabric, parts.model, feed, parts.tasks, learner.weights)
+        check_first(fabric, parts.model, feed, parts.tasks)
         info = run_info(recipe, parts, run.folder, str(fabric.device), state.epoch if state else 0)
         if state is None:
             baseline = constant_baseline(parts.tasks, feed.val(0))
@@ -128,6 +128,7 @@ def fit(
             val = learner.evaluate(feed.val(epoch))
             record: dict[str, Any] = {"epoch": epoch + 1, "phase": learner.phase}
             record |= {"seconds": time.monotonic() - started, **learner.record()}
+            learner.weighting.epoch_finished(losses)
             record |= {"loss": losses, "val": val}
             for milestone in milestones(plan, epoch):
                 state.metrics["milestones"][milestone] = val

@@ -13,8 +13,9 @@ from torch.nn.utils import parametrize
 
 from compactmtl.errors import NonFiniteError, UsageError
 from compactmtl.multitask.evaluate import Batches, evaluate
+from compactmtl.multitask.losses import task_losses
 from compactmtl.multitask.task import Task
-from compactmtl.multitask.weighting import total_loss
+from compactmtl.multitask.weightings import make_weighting
 from compactmtl.overparam import (
     contract,
     expand,
@@ -62,7 +63,9 @@ class Learner:
             )
         self.recipe, self.model, self.tasks, self.fabric = recipe, model, tasks, fabric
         self.reporter = reporter
-        self.weights = {name: section.weight for name, section in recipe.tasks.items()}
+        factors = {name: section.weight for name, section in recipe.tasks.items()}
+        made = make_weighting(recipe.weighting.name, factors, recipe.weighting.args)
+        self.weighting = made.to(fabric.device)
         self.steps_per_epoch = steps_per_epoch
         self.num_steps = steps_per_epoch * recipe.train.epochs
         self._epoch, self.global_step = 0, 0
@@ -91,7 +94,8 @@ class Learner:
     def set_up(self) -> None:
         """Build optimisers for the network as it is, and hand both to Fabric."""
         self.groups = self._find_groups()
-        self.optimizers = Optimizers(self.recipe, self.model, self.groups)
+        further = list(self.weighting.parameters())
+        self.optimizers = Optimizers(self.recipe, self.model, self.groups, further)
         self._limit_zeros()
         self.module, *wrapped = self.fabric.setup(self.model, *self.optimizers.values())
         self._wrapped = dict(zip(self.optimizers, wrapped, strict=True))
@@ -159,6 +163,8 @@ class Learner:
     def record(self) -> dict[str, Any]:
         """Return what the log keeps of an epoch beside losses and metrics."""
         record: dict[str, Any] = {"lr": self.optimizers.lr, "lam": self.optimizers.main.lam}
+        if self.recipe.weighting.name != "fixed":
+            record["weights"] = self.weighting.weights()
         record["sparsity"] = None  # nothing is to become sparse, or not yet
         if self.groups:
             counts = census(self.model, self.groups).to_dict()
@@ -246,8 +252,11 @@ class Learner:
     def _backward(
         self, tasks: Mapping[str, Task], images: Tensor, targets: Mapping[str, Tensor]
     ) -> dict[str, float]:
-        total, losses = total_loss(tasks, self.weights, self.module(images), targets)
+        losses = task_losses(tasks, self.module(images), targets)
         values = self._checked(losses)
+        # A single task's own step has nothing to weigh.
+        alone = len(tasks) < len(self.tasks)
+        total = next(iter(losses.values())) if alone else self.weighting(losses)
         self.fabric.backward(total)
         return values
 
@@ -261,12 +270,15 @@ class Learner:
             frobenius=section.frobenius,
             scaler=self._scaler,
         ) as of_task:
-            raws = self.module(images)
-            _, losses = total_loss(self.tasks, self.weights, raws, targets)
+            losses = task_losses(self.tasks, self.module(images), targets)
             values = self._checked(losses)
-            for name, loss in losses.items():
+            leaves = {name: loss.detach().requires_grad_() for name, loss in losses.items()}
+            total = self.weighting(leaves)
+            shares = torch.autograd.grad(total, list(leaves.values()), retain_graph=True)
+            self.fabric.backward(total)  # trains what the weighting itself learns
+            for (name, loss), share in zip(losses.items(), shares, strict=True):
                 with of_task(name):
-                    self.fabric.backward(self.weights[name] * loss, retain_graph=True)
+                    self.fabric.backward(share * loss, retain_graph=True)
         for name in self.tasks:
             self._step(name)
             # The main optimiser holds m too, and must not step it.

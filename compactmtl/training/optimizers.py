@@ -25,16 +25,26 @@ class Optimizers(Mapping[str, Optimizer]):
         recipe: Learning rates, decay and metric.
         model: The network as it is in this phase; another optimiser is needed after ``contract``.
         groups: The channel groups to become sparse; empty while there are none.
+        further: Parameters beside the network's, trained without decay.
 
     Source: paper A, sections 2.3 and 3.2 (m apart from the rest and without decay); one Adam state
         per task is our reading.
     """
 
-    def __init__(self, recipe: Recipe, model: nn.Module, groups: Sequence[ChannelGroups]) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: nn.Module,
+        groups: Sequence[ChannelGroups],
+        further: Sequence[nn.Parameter] = (),
+    ) -> None:
         train, overparam, sparsity = recipe.train, recipe.overparam, recipe.sparsity
         m_lr = train.lr if overparam is None or overparam.m_lr is None else overparam.m_lr
+        params = param_groups(model, train.lr, m_lr, train.weight_decay)
+        if further:
+            params.append({"params": list(further), "lr": train.lr, "weight_decay": 0.0})
         self.main = ProximalAdamW(
-            param_groups(model, train.lr, m_lr, train.weight_decay),
+            params,
             groups=groups,
             lam=0.0,
             metric="corrected" if sparsity is None else sparsity.metric,

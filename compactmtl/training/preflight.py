@@ -7,8 +7,8 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from compactmtl.errors import DataError, NonFiniteError, UsageError
+from compactmtl.multitask.losses import task_losses
 from compactmtl.multitask.task import Task
-from compactmtl.multitask.weighting import total_loss
 from compactmtl.training.feed import Feed
 from compactmtl.training.seeding import preserved_rng
 
@@ -18,7 +18,6 @@ def check_first(
     model: nn.Module,
     feed: Feed,
     tasks: Mapping[str, Task],
-    weights: Mapping[str, float],
 ) -> None:
     """Run one forward, loss and backward on the first batch and leave no trace in the network.
 
@@ -49,14 +48,14 @@ def check_first(
                 f"the network returns a {type(raws).__name__}, expected a dict from task to tensor",
                 hint=f'return {{"{next(iter(tasks))}": output, ...}} in forward',
             )
-        total, losses = total_loss(tasks, weights, raws, targets)
+        losses = task_losses(tasks, raws, targets)
         for name, loss in losses.items():
             if not torch.isfinite(loss):
                 raise NonFiniteError(
                     f"loss of `{name}` is {loss.item()} on the first batch, before any training",
                     hint="look at its targets: pixels without a value must be marked invalid",
                 )
-        fabric.backward(total)
+        fabric.backward(torch.stack(list(losses.values())).sum())
     model.zero_grad(set_to_none=True)
     with torch.no_grad():
         for name, buffer in model.named_buffers():

@@ -34,6 +34,7 @@ def first_checkpoint(
         phase="",
         optimizer={},
         schedule={},
+        weighting={},
         history=[],
         seed=recipe.seed,
         metrics={"baseline": dict(baseline), "milestones": {}},
@@ -46,6 +47,7 @@ def save_state(run: Run, state: Checkpoint, learner: Learner) -> None:
     state.expansion = expansion_spec(learner.model) if is_expanded(learner.model) else None
     state.optimizer = learner.optimizers.state_dict()
     state.schedule = {} if learner.schedule is None else learner.schedule.state_dict()
+    state.weighting = learner.weighting.state_dict()
     state.scaler = learner.fabric.strategy.precision.state_dict()
     save_checkpoint(run.checkpoint, state)
     repeat_state(run, state)
@@ -104,6 +106,7 @@ def restore_state(learner: Learner, state: Checkpoint) -> None:
     learner.set_up()
     try:
         learner.optimizers.load_state_dict(state.optimizer)
+        learner.weighting.load_state_dict(state.weighting)
         if learner.schedule is not None:
             learner.schedule.load_state_dict(state.schedule)
         learner.fabric.strategy.precision.load_state_dict(state.scaler)

@@ -11,7 +11,7 @@ from compactmtl.data.batch import loader
 from compactmtl.data.order import epoch_order
 from compactmtl.errors import NonFiniteError, RecipeError, TrainingError, UsageError, WriteError
 from compactmtl.files import read_json
-from compactmtl.multitask.weighting import total_loss
+from compactmtl.multitask.losses import total_loss
 from compactmtl.overparam import is_expanded, task_parameters
 from compactmtl.sparsity import ProximalAdamW
 from compactmtl.training import fit, initial_network, lr_factor, seed_epoch
@@ -143,6 +143,18 @@ def test_each_task_can_train_its_factors_in_every_step(train, method):
 def test_a_method_without_factors_of_single_tasks_cannot_train_them_apart(train):
     with pytest.raises(RecipeError, match="no factors that single tasks train"):
         train(overparam={"method": "fnl", "iterative": "subset"})
+
+
+@pytest.mark.parametrize("name", ["uncertainty", "dwa", "rlw", "gls"])
+@pytest.mark.parametrize("iterative", ["subset", "minibatch"])
+def test_every_weighting_trains_with_every_way_to_train_m(train, name, iterative):
+    result = train(
+        train={"epochs": 3}, weighting={"name": name}, overparam={"iterative": iterative}
+    )
+    weights = result.history[-1]["weights"]
+    assert set(weights) == {"seg", "depth"}
+    moved = any(weight != result.history[0]["weights"][task] for task, weight in weights.items())
+    assert moved == (name in ("uncertainty", "dwa"))
 
 
 def test_training_beats_the_constant_predictor_and_passes_its_check(train):

@@ -1,4 +1,4 @@
-"""The total loss as a sum with fixed weights."""
+"""The losses of a batch, task by task, and their sum with fixed weights."""
 
 from collections.abc import Mapping
 
@@ -28,16 +28,21 @@ def total_loss(
         UsageError: A task without a weight, or a network that lacks its output.
         DataError: A batch without the task's target, or of another size.
     """
-    losses: dict[str, Tensor] = {}
-    for name, task in tasks.items():
+    for name in tasks:
         if name not in weights:
             raise UsageError(f"task `{name}` has no weight{nearest(name, weights)}")
-        raw, target = pair(name, raws, targets)
-        losses[name] = task.loss(raw, target)
-    if not losses:
-        raise UsageError("there is no task to sum losses over")
+    losses = task_losses(tasks, raws, targets)
     total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
     return total, losses
+
+
+def task_losses(
+    tasks: Mapping[str, Task], raws: Mapping[str, Tensor], targets: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the loss of each task; arguments and raises as for ``total_loss``."""
+    if not tasks:
+        raise UsageError("there is no task to sum losses over")
+    return {name: task.loss(*pair(name, raws, targets)) for name, task in tasks.items()}
 
 
 def pair(

@@ -5,7 +5,7 @@ import torch
 
 from compactmtl.errors import DataError, UsageError
 from compactmtl.multitask import make_task
-from compactmtl.multitask.weighting import total_loss
+from compactmtl.multitask.losses import total_loss
 
 
 @pytest.fixture
