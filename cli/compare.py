@@ -1,0 +1,84 @@
+"""The verb `compare`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compactmtl.cli.console import console
+from compactmtl.cli.options import DataFolder, Debug, Json, Quiet, Settings
+
+PAGE = "compare.html"
+
+
+def compare(
+    recipes: Annotated[
+        list[str],
+        typer.Argument(metavar="[LABEL=]RECIPE[+key=value]...", help="The first is the baseline."),
+    ],
+    settings: Settings = None,
+    *,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs of each, seeds 0, 1, ...")] = 5,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the study.")
+    ] = Path("study"),
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs side by side.")] = 1,
+    device: Annotated[
+        list[str] | None,
+        typer.Option("--device", metavar="NAME", help="auto, cpu, cuda:0; may be repeated."),
+    ] = None,
+    all_metrics: Annotated[
+        bool, typer.Option("--all-metrics", help="Not only the first metric of each task.")
+    ] = False,
+    data: DataFolder = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train recipes with paired seeds and say what differs, and whether it is more than noise.
+
+    Runs of one seed see the same batches and, where networks are alike, start from the same
+    weights. Each is scored on the test split after its last epoch; nothing is chosen. Prints mean,
+    standard deviation, the paired difference from the first recipe with its standard error, and a
+    verdict: better or worse only where the 95 % interval of the difference leaves out 0. Writes
+    compare.json and compare.html.
+
+    A study that was stopped goes on with the same command: finished runs are not repeated.
+
+    Examples:
+      compactmtl compare rooms-dense rooms-fac --seeds 3
+      compactmtl compare rooms-dense rooms-fac fnl=rooms-fac+overparam.method=fnl --jobs 2
+      compactmtl compare a.toml b.toml --device cuda:0 --device cuda:1 --jobs 2
+    """
+    import os
+
+    from compactmtl.cli.compare_table import COLUMNS, rows
+    from compactmtl.report.compare import write_page
+    from compactmtl.study.cells import RunCell
+    from compactmtl.study.compare import compare as run
+    from compactmtl.study.subjects import parse_subjects
+
+    if data is not None:
+        os.environ["COMPACTMTL_DATA"] = str(data)
+    subjects = parse_subjects(recipes, tuple(settings or ()))
+    with console.progress("run", len(subjects) * seeds) as advance:
+
+        def done(cell: RunCell) -> None:
+            advance()
+            console.info(f"{cell.subject.label}, seed {cell.seed}: done")
+
+        study = run(
+            subjects,
+            seeds=seeds,
+            root=out,
+            jobs=jobs,
+            devices=device or ["auto"],
+            on_done=done,
+        )
+    document = study.to_dict()
+    page = write_page(out / PAGE, document)
+    console.table("test split, last epoch", COLUMNS, rows(study, all_metrics=all_metrics))
+    for note in study.notes:
+        console.warn(note)
+    console.info(f"wrote {page}")
+    console.result(document)
