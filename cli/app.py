@@ -30,7 +30,7 @@ VERBS: dict[str, str] = {
     "bench": "Measure the compact model against its dense twin.",
     "verify": "Run exported files on stored inputs and compare with stored outputs.",
     "evaluate": "Score models and exported files on labelled data, task by task.",
-    "compare": "Train recipes with paired seeds and say what differs, and whether it is more than noise.",
+    "compare": "Train recipes with paired seeds; say what differs, and if it is more than noise.",
     "whatif": "Say what group sparsity would gain on this machine, before you train.",
     "calibrate": "Measure what layers cost in this machine's ONNX Runtime.",
     "report": "Show it all in one HTML page.",

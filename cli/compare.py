@@ -35,7 +35,7 @@ def compare(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train recipes with paired seeds and say what differs, and whether it is more than noise.
+    """Train recipes with paired seeds; say what differs, and if it is more than noise.
 
     Runs of one seed see the same batches and, where networks are alike, start from the same
     weights. Each is scored on the test split after its last epoch; nothing is chosen. Prints mean,
