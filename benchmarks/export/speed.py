@@ -83,7 +83,7 @@ def time_programs(programs: Mapping[str, Callable[[], object]], protocol: Protoc
             ratio = ratios[name]
             figure |= speedup(first, ratio.value, (ratio.low, ratio.high))
         figures.append(figure | {"cpu_ms_p50": float(np.median(timing.cpu_ms))})
-    why = why_noisy(times, ratios, threads=protocol.threads)
+    why = why_noisy(times, ratios, computing=times if protocol.threads == 1 else ())
     return figures, {"verdict": "noisy" if why else "ok", "why": why}
 
 

@@ -17,6 +17,7 @@ def bench(
     seconds: float = 10.0,
     rounds: int = 50,
     device: str = "cpu",
+    time_limit: float | None = None,
     on_round: Callable[[], None] | None = None,
 ) -> "BenchRecord":
     """Time a compact folder's artefacts, or files, in turns in this process.
@@ -31,6 +32,9 @@ def bench(
         seconds: Least total time of the measurement.
         rounds: Least number of rounds; in each, every candidate runs once.
         device: ``cpu``.
+        time_limit: Longest that loading a candidate, or one call of it, may take, in seconds. A
+            runtime that hangs cannot be interrupted: **the process ends**, with one line and exit
+            code 21.
         on_round: Called after each round.
 
     Returns:
@@ -54,5 +58,6 @@ def bench(
         seconds=seconds,
         rounds=rounds,
         device=device,
+        time_limit=time_limit,
         on_round=on_round,
     )

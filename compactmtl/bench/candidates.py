@@ -1,15 +1,15 @@
-"""Which files a bench measures, under which names, and with which inputs."""
+"""Which files a bench measures, and under which names."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from compactmtl.bench.cost import why_not_run
-from compactmtl.board.tensors import InputInfo
+from compactmtl.board.bench.names import short_names
+from compactmtl.board.stored import stored_beside
 from compactmtl.errors import MissingFileError, UsageError
-from compactmtl.export.stored import INPUTS, Array, Stored, read_inputs
+from compactmtl.export.board_errors import translated
+from compactmtl.export.stored import INPUTS, Stored, read_inputs
 from compactmtl.lineage import VARIANTS, Artefact, read_lineage, read_variants
 
 COMPACT = "compact"
@@ -53,7 +53,9 @@ def choose(target: str | Path | Sequence[str | Path]) -> Chosen:
             raise UsageError(f"`{path}` is a folder; give one folder, or files only")
         if not path.is_file():
             raise MissingFileError(f"no such file: `{path}`")
-    return Chosen(files=dict(zip(_names(paths), paths, strict=True)), left_out={})
+    with translated():
+        stored = stored_beside(paths)
+    return Chosen(short_names(paths), left_out={}, stored=stored)
 
 
 def _from_folder(folder: Path) -> Chosen:
@@ -120,79 +122,3 @@ def _rank(name: str) -> tuple[str, int]:
     """Sort by form, the plain one first, and within it what is expected to be slower first."""
     which, _, form = name.partition(".")
     return form, ORDER.index(which) if which in ORDER else len(ORDER)
-
-
-def make_inputs(
-    infos: Iterable[InputInfo], chosen: Chosen, *, batch: int, size: tuple[int, int] | None
-) -> tuple[dict[str, Array], str]:
-    """Return what an artefact is run with, and where it comes from.
-
-    Stored samples are used where they have the wanted size, repeated to the batch size; else
-    uniform random values in [0, 1).
-
-    Args:
-        infos: The artefact's inputs.
-        chosen: Has the stored samples.
-        batch: Batch size.
-        size: Height and width; None: what is fixed in the artefact, else that of the samples.
-
-    Raises:
-        UsageError: The artefact is fixed to another batch or size, or a size is not known.
-    """
-    inputs: dict[str, Array] = {}
-    source = "" if chosen.stored is None else f"{INPUTS} ({chosen.stored.source})"
-    generator = np.random.default_rng(0)
-    for info in infos:
-        stored = chosen.stored.arrays.get(info.name) if chosen.stored else None
-        shape = _shape(info, None if stored is None else stored.shape, batch, size)
-        if stored is not None and stored.shape[1:] == shape[1:] and str(stored.dtype) == info.dtype:
-            inputs[info.name] = np.ascontiguousarray(stored[np.arange(shape[0]) % len(stored)])
-        elif not info.dtype.startswith("float"):
-            raise UsageError(
-                f"input `{info.name}` is {info.dtype}: random values may mean nothing to it",
-                hint="bench the folder that holds inputs.npz",
-            )
-        else:
-            source = "uniform random in [0, 1), seed 0"
-            inputs[info.name] = generator.random(shape, dtype=np.float32).astype(info.dtype)
-    return inputs, source
-
-
-def _shape(
-    info: InputInfo, stored: tuple[int, ...] | None, batch: int, size: tuple[int, int] | None
-) -> tuple[int, ...]:
-    asked = {0: batch}
-    if size is not None and len(info.shape) == 4:
-        asked |= {2: size[0], 3: size[1]}
-    result = []
-    for axis, dimension in enumerate(info.shape):
-        if isinstance(dimension, int):
-            if asked.get(axis, dimension) != dimension:
-                raise UsageError(
-                    f"input `{info.name}` is fixed to {list(info.shape)}, "
-                    f"axis {axis} cannot be {asked[axis]}"
-                )
-            result.append(dimension)
-        elif axis in asked:
-            result.append(asked[axis])
-        elif stored is not None and len(stored) == len(info.shape):
-            result.append(stored[axis])
-        else:
-            raise UsageError(
-                f"input `{info.name}` has a free dimension `{dimension}` (axis {axis})",
-                hint="give --size HEIGHTxWIDTH",
-            )
-    return tuple(result)
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """Return short names that tell the files apart."""
-    for names in (
-        [p.stem for p in paths],
-        [p.name for p in paths],
-        [f"{p.parent.name}/{p.stem}" for p in paths],
-        [f"{p.parent.name}/{p.name}" for p in paths],
-    ):
-        if len(set(names)) == len(names):
-            return names
-    return [f"{path.stem}#{number}" for number, path in enumerate(paths, start=1)]

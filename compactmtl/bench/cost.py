@@ -38,11 +38,6 @@ def why_not_run(path: Path) -> str:
     return ""
 
 
-def parts(path: Path) -> tuple[Path, ...]:
-    """Return the further files that belong to an artefact."""
-    return (path.with_suffix(".bin"),) if path.suffix == ".xml" else ()
-
-
 def count(path: Path, inputs: Arrays) -> Cost:
     """Count MACs and parameters of an artefact at the shapes of these inputs.
 

@@ -1,14 +1,14 @@
-"""The record of a bench: ``bench.json``, format version 1."""
+"""The record of a bench: ``bench.json``, format version 2."""
 
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from compactmtl.board.bench.document import FORMAT_VERSION
 from compactmtl.errors import CorruptFileError
 from compactmtl.files import read_json, write_json
 
-FORMAT_VERSION = 1
 RECORD = "bench.json"
 
 
@@ -16,11 +16,12 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Latency(_Strict):
-    """Wall time per call in ms."""
+class Spread(_Strict):
+    """Percentiles and moments of the times of one call in ms; ``std`` is that of the sample."""
 
     p50: float
     p90: float
+    p95: float
     p99: float
     mean: float
     min: float
@@ -28,11 +29,28 @@ class Latency(_Strict):
     n: int
 
 
-class CpuTime(_Strict):
-    """CPU time of the whole process per call in ms, all threads together."""
+class InputRecord(_Strict):
+    """One input as it was fed."""
 
-    p50: float
-    min: float
+    shape: list[int]
+    dtype: str
+
+
+class Warmup(_Strict):
+    """Calls before the first that was recorded, and the seconds of all candidates' together."""
+
+    calls: int
+    seconds: float
+
+
+class ThroughputRecord(_Strict):
+    """What back-to-back calls gave: one caller, no overlap, apart from the timing in turns."""
+
+    calls: int
+    seconds: float
+    calls_per_s: float
+    samples_per_s: float
+    """Calls times batch size."""
 
 
 class Candidate(_Strict):
@@ -42,26 +60,59 @@ class Candidate(_Strict):
     sha256: str
     parts: dict[str, str] = {}
     """Further files that belong to it, each with its SHA-256."""
-    runtime: str
     size_bytes: int
-    macs: int
-    num_params: int
-    uncounted: list[str]
+    runtime: str
+    device: str
+    """Where it computed: ``cpu`` or ``cuda``."""
+    includes: str
+    """What a timed call does beside computing."""
+    inputs: dict[str, InputRecord]
+    macs: int | None = None
+    num_params: int | None = None
+    uncounted: list[str] = []
     """Operations that hold MACs which are not in ``macs``; normally none."""
+    why_not_counted: str = ""
+    """Why ``macs`` is unknown."""
     load_ms: float
     first_ms: float
     """Wall time of the first call after loading."""
-    latency_ms: Latency
-    cpu_ms: CpuTime
+    warmup: Warmup
+    latency_ms: Spread
+    """Wall time per call."""
+    cpu_ms: Spread
+    """CPU time of the whole process per call, all threads together."""
+    device_ms: Spread | None = None
+    """Time on the accelerator by its own clock, copies not included; None: not measured."""
+    throughput: ThroughputRecord
+    added_rss_mib: float | None
+    """Memory that loading and the first call added at their peak; None: unknown."""
+    times_ms: dict[str, list[float]]
+    """Clock (``wall``, ``cpu``, ``device``) to times, one per round; same round, same place."""
+    times_every: int
+    """Every so many-th round is in ``times_ms``; 1: all of them."""
 
 
 class RatioRecord(_Strict):
     """Ratios of medians, with 95 % confidence intervals."""
 
+    clock: Literal["cpu", "wall"]
+    """The clock that judges."""
+    verdict: Literal["ok", "inconclusive"]
+    """``inconclusive``: the interval of that clock holds 1.00, no difference was shown."""
     cpu: float
     cpu_interval: tuple[float, float]
     wall: float
     wall_interval: tuple[float, float]
+
+    @property
+    def value(self) -> float:
+        """The ratio by the clock that judges."""
+        return self.cpu if self.clock == "cpu" else self.wall
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its interval."""
+        return self.cpu_interval if self.clock == "cpu" else self.wall_interval
 
 
 class Settings(_Strict):
@@ -71,7 +122,7 @@ class Settings(_Strict):
     threads: int
     batch: int
     shapes: dict[str, list[int]]
-    """Input name to shape."""
+    """Input name to shape, of the first candidate."""
     inputs: str
     """Where the inputs come from."""
     seconds: float
@@ -79,20 +130,28 @@ class Settings(_Strict):
     """Least seconds and rounds asked for; ``n`` of a candidate says what was done."""
 
 
+class LoadAverage(_Strict):
+    """Mean number of runnable processes of the machine; None: unknown."""
+
+    before: float | None
+    after: float | None
+
+
 class BenchRecord(_Strict):
     """Everything a bench found.
 
     Attributes:
+        environment: Machine and software.
         ratios: ``a/b`` to how much longer a takes than b.
         verdict: ``noisy`` where the figures are not to be trusted.
         why: The reasons; empty where the verdict is ``ok``.
         left_out: Files in the folder that were not measured, and why.
         variants: Candidates that are the compact model by another plan.
-        load_average: Of the machine, after the measurement; before it: in ``environment``.
         peak_rss_mib: Largest memory of the process so far, all candidates together.
+        device: What was read of the device meanwhile: power, clocks, temperatures.
     """
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     environment: dict[str, Any]
     settings: Settings
     candidates: dict[str, Candidate]
@@ -101,8 +160,9 @@ class BenchRecord(_Strict):
     why: list[str]
     left_out: dict[str, str]
     variants: list[str] = []
-    load_average: float | None
+    load_average: LoadAverage
     peak_rss_mib: float | None
+    device: dict[str, Any] = {}
 
 
 def write_record(path: Path, record: BenchRecord) -> None:
@@ -124,11 +184,24 @@ def read_record(path: Path) -> BenchRecord:
             f"`{path}` has format version {version}, expected {FORMAT_VERSION}",
             hint="run `compactmtl bench` again with this version of compactmtl",
         )
+    return parse_record(document, f"`{path}`")
+
+
+def parse_record(document: Any, where: str) -> BenchRecord:
+    """Check a record, such as one that a board sent.
+
+    Args:
+        document: JSON data.
+        where: How an error calls it.
+
+    Raises:
+        CorruptFileError: It is no record.
+    """
     try:
         return BenchRecord.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise CorruptFileError(
-            f"`{path}` is not a bench record: `{place}`: {first['msg']}"
+            f"{where} is not a bench record: `{place}`: {first['msg']}"
         ) from error

@@ -3,13 +3,13 @@
 from typing import Any
 
 from compactmtl.bench.candidates import COMPACT
-from compactmtl.bench.record import BenchRecord
+from compactmtl.bench.record import BenchRecord, Candidate
 
 CANDIDATE_COLUMNS = (
-    *("", "p50 ms", "p90 ms", "p99 ms", "CPU p50 ms"),
+    *("", "p50 ms", "p90 ms", "p99 ms", "CPU p50 ms", "per s"),
     *("GMACs", "parameters", "MB", "load ms", "first ms", "n"),
 )
-RATIO_COLUMNS = ("ratio", "CPU", "95 %", "wall", "95 %")
+RATIO_COLUMNS = ("ratio", "CPU", "95 %", "wall", "95 %", "")
 
 
 def title(record: BenchRecord) -> str:
@@ -32,9 +32,9 @@ def candidate_rows(record: BenchRecord) -> list[list[Any]]:
             f"{candidate.latency_ms.p90:.2f}",
             f"{candidate.latency_ms.p99:.2f}",
             f"{candidate.cpu_ms.p50:.2f}",
-            # A plus sign: the file holds operations whose MACs are not counted.
-            f"{candidate.macs / 1e9:.3f}" + ("+" if candidate.uncounted else ""),
-            candidate.num_params,
+            f"{candidate.throughput.samples_per_s:.1f}",
+            _macs(candidate),
+            "-" if candidate.num_params is None else candidate.num_params,
             f"{candidate.size_bytes / 1e6:.2f}",
             f"{candidate.load_ms:.1f}",
             f"{candidate.first_ms:.1f}",
@@ -42,6 +42,13 @@ def candidate_rows(record: BenchRecord) -> list[list[Any]]:
         ]
         for name, candidate in record.candidates.items()
     ]
+
+
+def _macs(candidate: Candidate) -> str:
+    if candidate.macs is None:
+        return "-"
+    # A plus sign: the file holds operations whose MACs are not counted.
+    return f"{candidate.macs / 1e9:.3f}" + ("+" if candidate.uncounted else "")
 
 
 def ratio_rows(record: BenchRecord) -> list[list[Any]]:
@@ -53,6 +60,7 @@ def ratio_rows(record: BenchRecord) -> list[list[Any]]:
             "{:.2f} - {:.2f}".format(*ratio.cpu_interval),
             f"{ratio.wall:.2f}",
             "{:.2f} - {:.2f}".format(*ratio.wall_interval),
+            "no difference shown" if ratio.verdict == "inconclusive" else "",
         ]
         for pair, ratio in record.ratios.items()
     ]
@@ -61,18 +69,18 @@ def ratio_rows(record: BenchRecord) -> list[list[Any]]:
 def fastest(record: BenchRecord) -> str:
     """Say which of the compact model and its variants is fastest here, and how to take it.
 
-    By CPU time; a variant counts as faster where the whole interval of its ratio is above 1. ""
-    where there are no variants.
+    A variant counts as faster where the whole interval of its ratio is above 1. "" where there are
+    no variants.
     """
     ratios = {name: record.ratios.get(f"{COMPACT}/{name}") for name in record.variants}
     ranked = sorted(
-        ((ratio.cpu, name, ratio) for name, ratio in ratios.items() if ratio is not None),
+        ((ratio.value, name, ratio) for name, ratio in ratios.items() if ratio is not None),
         reverse=True,
     )
     if not ranked:
         return ""
     value, name, ratio = ranked[0]
-    low, high = ratio.cpu_interval
+    low, high = ratio.interval
     if low <= 1:
         return f"no variant is faster here than compact (best: {name}, {value:.2f}x)"
     return (

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from compactmtl.board.artefact import engine_path, write_engine
+from compactmtl.board.bench.verb import add_bench
 from compactmtl.board.bindings import FLAVOURS, load_bindings
 from compactmtl.board.errors import AskedError, BoardError
 from compactmtl.board.prepared import build_prepared
@@ -112,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         help="Before TensorRT 10.12: the builder chooses kernels of this type. Never run.",
     )
     add("--json", action="store_true", help="Print the sidecars as one JSON document.")
+    add_bench(verbs)
     check = verbs.add_parser("verify", help="Run files on stored inputs, compare the outputs.")
     check.set_defaults(call=_verify_verb)
     check.add_argument("files", type=Path, nargs="+", metavar="FILE", help="Exported files.")

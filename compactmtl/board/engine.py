@@ -54,6 +54,9 @@ class EngineSession:
         self._cuda = Cuda()
         self.load_ms = (time.perf_counter_ns() - started) / 1e6
         self.runtime = bindings.name
+        self.device = "cuda"
+        self.device_clock: Callable[[], float] | None = None
+        self.includes = "copies of inputs to the GPU and of outputs back"
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         is_input = self._trt.TensorIOMode.INPUT
         self._inputs = [n for n in names if self._engine.get_tensor_mode(n) == is_input]

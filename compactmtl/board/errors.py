@@ -9,12 +9,13 @@
     ├── MissingPackageError       4   the runtime is not installed
     ├── AbsentError              10   a file is not there, or not readable
     ├── DamagedError             11   a file is truncated, damaged, of another format or version
+    ├── NotFiniteError           13   an artefact yields NaN or Inf
     ├── UnwritableError          14   a file cannot be written
     ├── DiffersError             19   an artefact computes something else than it should
     ├── BuildError               20   the runtime refuses the network
     └── RunError                 21   an artefact cannot be run
 
-The rest of compactmtl has a tree of its own; see ``compactmtl.export.engine`` for how they meet.
+The rest of compactmtl has a tree of its own; ``compactmtl.export.board_errors`` is where they meet.
 """
 
 from typing import ClassVar
@@ -70,6 +71,12 @@ class DamagedError(BoardError):
     """A file is truncated, damaged, or of another format or version."""
 
     exit_code = 11
+
+
+class NotFiniteError(BoardError):
+    """An artefact yields NaN or Inf."""
+
+    exit_code = 13
 
 
 class UnwritableError(BoardError):

@@ -88,6 +88,9 @@ class OnnxSession:
         self.inputs = tuple(_describe(value) for value in self._session.get_inputs())
         self.output_names = [output.name for output in self._session.get_outputs()]
         self.runtime = f"onnxruntime {ort.__version__}"
+        self.device = "cpu"
+        self.device_clock: Callable[[], float] | None = None
+        self.includes = "new arrays for the outputs"
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run once; see ``Session``.

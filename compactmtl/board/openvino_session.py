@@ -89,6 +89,9 @@ class OpenVinoSession:
         self.inputs = tuple(_describe(value) for value in self._model.inputs)
         self.output_names = output_names(self._model)
         self.runtime = runtime()
+        self.device = "cpu"
+        self.device_clock: Callable[[], float] | None = None
+        self.includes = "no copies"
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run once; see ``Session``.

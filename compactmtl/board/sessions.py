@@ -26,6 +26,18 @@ class Session(Protocol):
         """Name and version of the runtime."""
 
     @property
+    def device(self) -> str:
+        """Where it computes: ``cpu`` or ``cuda``."""
+
+    @property
+    def includes(self) -> str:
+        """What a bound call does beside computing, one phrase."""
+
+    @property
+    def device_clock(self) -> Callable[[], float] | None:
+        """Tells how many ms the last bound call computed on an accelerator; None without one."""
+
+    @property
     def load_ms(self) -> float:
         """Wall time from the file to the ready artefact."""
 
@@ -37,6 +49,11 @@ class Session(Protocol):
 
         It is over when the outputs lie in the machine's memory; the next call may overwrite them.
         """
+
+
+def parts(path: Path) -> tuple[Path, ...]:
+    """Return the further files that belong to an artefact."""
+    return (path.with_suffix(".bin"),) if path.suffix == ".xml" else ()
 
 
 def open_session(path: Path, *, threads: int = 1) -> Session:

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from compactmtl.board.errors import AbsentError, DamagedError, DiffersError, UnsafeError
+from compactmtl.board.errors import DamagedError, DiffersError, UnsafeError
 from compactmtl.board.files import read_bytes, read_json, sha256
 from compactmtl.board.sessions import Session, open_session
+from compactmtl.board.stored import read_arrays
 from compactmtl.board.tensors import Array
 
 REFERENCE = "reference.npz"
@@ -160,17 +161,7 @@ def _parents_parity(path: Path, sidecar: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reference(path: Path) -> tuple[dict[str, Array], dict[str, Array]]:
-    if not path.is_file():
-        raise AbsentError(
-            f"no such file: `{path}`", hint="copy it along; `compactmtl export` wrote it"
-        )
-    try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
-            content = {name: arrays[name] for name in arrays.files}
-    except Exception as error:  # damaged bytes make zipfile, zlib and numpy raise nearly anything
-        if "Object arrays" in str(error):
-            raise UnsafeError(f"`{path}` holds pickled objects, which run code") from error
-        raise DamagedError(f"`{path}` is not an intact file of arrays (.npz)") from error
+    content = read_arrays(path, hint="copy it along; `compactmtl export` wrote it")
     inputs = {k[len("input.") :]: v for k, v in content.items() if k.startswith("input.")}
     outputs = {k[len("output.") :]: v for k, v in content.items() if k.startswith("output.")}
     if not inputs or not outputs or any(not len(each) for each in content.values()):

@@ -1,6 +1,6 @@
 """What timings say, and whether they say anything."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,7 @@ class Summary:
 
     p50: float
     p90: float
+    p95: float
     p99: float
     mean: float
     min: float
@@ -51,6 +52,11 @@ class Ratio:
         """Width of the interval, relative to the value."""
         return (self.high - self.low) / self.value
 
+    @property
+    def is_inconclusive(self) -> bool:
+        """Whether the interval holds 1: no difference was shown."""
+        return self.low <= 1 <= self.high
+
 
 def summarise(times: Times) -> Summary:
     """Summarise timings; percentiles interpolate linearly.
@@ -60,10 +66,11 @@ def summarise(times: Times) -> Summary:
     """
     if not len(times):
         raise RunError("no timings to summarise")
-    p50, p90, p99 = np.percentile(times, [50, 90, 99])
+    p50, p90, p95, p99 = np.percentile(times, [50, 90, 95, 99])
     return Summary(
         p50=float(p50),
         p90=float(p90),
+        p95=float(p95),
         p99=float(p99),
         mean=float(times.mean()),
         min=float(times.min()),
@@ -115,22 +122,23 @@ def ratio_of_medians(numerator: Times, denominator: Times, *, seed: int = 0) -> 
 
 
 def why_noisy(
-    timings: Mapping[str, Timings], ratios: Mapping[str, Ratio], *, threads: int
+    timings: Mapping[str, Timings], ratios: Mapping[str, Ratio], *, computing: Collection[str]
 ) -> list[str]:
     """Return the reasons why a measurement is not to be trusted; none where it is.
 
     Args:
         timings: Per candidate.
         ratios: What is claimed, by a name for the reader.
-        threads: Threads of a call. With more than one, wall and CPU time differ by design, and
-            only the intervals judge.
+        computing: The candidates whose calls compute on the calling thread alone. Of the others,
+            with several threads or on an accelerator, wall and CPU time differ by design, and only
+            the intervals judge.
     """
     why = []
     for name, timing in timings.items():
         if len(timing.wall_ms) < MIN_ROUNDS:
             why.append(f"{name}: {len(timing.wall_ms)} rounds, at least {MIN_ROUNDS} needed")
         wall, cpu = float(np.median(timing.wall_ms)), float(np.median(timing.cpu_ms))
-        if threads == 1 and wall > MAX_WAITING * cpu:
+        if name in computing and wall > MAX_WAITING * cpu:
             why.append(
                 f"{name}: wall p50 {wall:.3g} ms, CPU p50 {cpu:.3g} ms: it waited for the machine "
                 f"(at most {MAX_WAITING} times expected)"

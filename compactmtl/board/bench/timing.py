@@ -1,4 +1,4 @@
-"""Time several calls against each other in one process, in turns."""
+"""Time several calls against each other in one process, in turns; and one alone, back to back."""
 
 import gc
 import random
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from compactmtl.board.bench.limit import Limit, Unlimited
 from compactmtl.board.errors import AskedError
 
 SECONDS = 10.0
@@ -27,10 +28,29 @@ class Timings:
     Attributes:
         wall_ms: Elapsed time.
         cpu_ms: CPU time of the whole process, all threads together.
+        device_ms: Time on the accelerator by its own clock; None where there is none.
+        warmup_calls: Calls before the first that is recorded.
+        warmup_s: Wall time of all calls' warm-up together.
     """
 
     wall_ms: Times
     cpu_ms: Times
+    device_ms: Times | None = None
+    warmup_calls: int = 0
+    warmup_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What back-to-back calls of one candidate gave, by one caller, without overlap.
+
+    Attributes:
+        calls: How many.
+        seconds: From the begin of the first to the end of the last.
+    """
+
+    calls: int
+    seconds: float
 
 
 def interleave(
@@ -40,6 +60,8 @@ def interleave(
     rounds: int = ROUNDS,
     seed: int = 0,
     on_round: Callable[[], None] | None = None,
+    device_clocks: Mapping[str, Callable[[], float]] | None = None,
+    limit: Limit | None = None,
 ) -> dict[str, Timings]:
     """Time all calls in turns, until both limits are reached.
 
@@ -54,43 +76,100 @@ def interleave(
         rounds: Least number of recorded rounds.
         seed: For the orders.
         on_round: Called after each recorded round, outside the timed parts.
+        device_clocks: Name to what tells how many ms the last call took on an accelerator; asked
+            after each call, outside the timed part.
+        limit: Told, outside the timed parts, which call runs.
 
     Raises:
         AskedError: There is nothing to time, or a limit is out of range.
     """
     if not calls:
         raise AskedError("nothing to time")
-    if rounds < 1:
-        raise AskedError(f"rounds (={rounds}) must be at least 1: nothing would be measured")
-    if not 0 <= seconds < float("inf"):
-        raise AskedError(f"seconds (={seconds}) must be a number of at least 0")
+    check_protocol(seconds, rounds)
     names = list(calls)
     shuffle = random.Random(seed).shuffle
+    guard = limit or Unlimited()
+    clocks = device_clocks or {}
     wall: dict[str, list[int]] = {name: [] for name in names}
     cpu: dict[str, list[int]] = {name: [] for name in names}
+    device: dict[str, list[float]] = {name: [] for name in clocks}
 
     def one_round() -> None:
         shuffle(names)
         for name in names:
             call = calls[name]
+            guard.begin(name)
             wall_start, cpu_start = time.perf_counter_ns(), time.process_time_ns()
             call()
             cpu_end, wall_end = time.process_time_ns(), time.perf_counter_ns()
+            guard.end()
             wall[name].append(wall_end - wall_start)
             cpu[name].append(cpu_end - cpu_start)
+            if name in clocks:
+                device[name].append(clocks[name]())
 
-    with _no_garbage_collection():
+    with no_garbage_collection():
+        started = time.perf_counter()
         _repeat(one_round, seconds=min(WARMUP_SECONDS, seconds), rounds=min(WARMUP_ROUNDS, rounds))
-        for times in (*wall.values(), *cpu.values()):
+        warmup_s, warmup_calls = time.perf_counter() - started, len(wall[names[0]])
+        for name in names:
+            wall[name].clear()
+            cpu[name].clear()
+        for times in device.values():
             times.clear()
         _repeat(one_round, seconds=seconds, rounds=rounds, on_round=on_round)
     return {
         name: Timings(
             wall_ms=np.array(wall[name], dtype=np.float64) / 1e6,
             cpu_ms=np.array(cpu[name], dtype=np.float64) / 1e6,
+            device_ms=np.array(device[name], dtype=np.float64) if name in clocks else None,
+            warmup_calls=warmup_calls,
+            warmup_s=warmup_s,
         )
         for name in calls
     }
+
+
+def back_to_back(
+    call: Callable[[], object],
+    *,
+    seconds: float,
+    ran: Callable[[], None],
+    name: str = "",
+    limit: Limit | None = None,
+) -> Throughput:
+    """Call without a pause until the time is up, at least three times.
+
+    Args:
+        call: What is called.
+        seconds: Shortest total time.
+        ran: Called after each call.
+        name: What the limit calls it.
+        limit: Told which call runs.
+    """
+    guard = limit or Unlimited()
+    calls = 0
+    with no_garbage_collection():
+        started = time.perf_counter()
+        while calls < WARMUP_ROUNDS or time.perf_counter() - started < seconds:
+            guard.begin(name)
+            call()
+            guard.end()
+            ran()
+            calls += 1
+        return Throughput(calls, time.perf_counter() - started)
+
+
+def check_protocol(seconds: float, rounds: int) -> None:
+    """Refuse limits of a measurement that are none.
+
+    Raises:
+        AskedError: One is out of range.
+    """
+    if rounds < 1:
+        raise AskedError(f"rounds (={rounds}) must be at least 1: nothing would be measured")
+    if not 0 <= seconds < float("inf"):
+        raise AskedError(f"seconds (={seconds}) must be a number of at least 0")
 
 
 def _repeat(
@@ -109,7 +188,8 @@ def _repeat(
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
+    """Keep the garbage collector off in the block."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()

@@ -40,6 +40,12 @@ def test_a_folder(folder):
     assert 0 < dense.latency_ms.min <= dense.latency_ms.p50 <= dense.latency_ms.p99
     assert dense.load_ms > 0 < dense.first_ms
     assert dense.runtime == f"onnxruntime {ort.__version__}"
+    assert dense.latency_ms.p90 <= dense.latency_ms.p95 <= dense.latency_ms.p99
+    assert (dense.warmup.calls, dense.device, dense.device_ms) == (3, "cpu", None)
+    assert dense.throughput.calls >= 3
+    assert dense.inputs["image"].shape == [1, 3, 24, 32]
+    assert {clock: len(times) for clock, times in dense.times_ms.items()} == {"wall": 3, "cpu": 3}
+    assert "pre- and postprocessing" in dense.includes
     ratio = record.ratios["dense/compact"]
     assert ratio.cpu_interval[0] <= ratio.cpu <= ratio.cpu_interval[1]
     assert list(record.left_out) == ["old.onnx"]

@@ -209,7 +209,12 @@ def test_the_bench_says_which_is_fastest(exported, intervals, said):
             "variants": list(intervals),
             "ratios": {
                 f"compact/{name}": RatioRecord(
-                    cpu=sum(i) / 2, cpu_interval=i, wall=1, wall_interval=i
+                    clock="cpu",
+                    verdict="ok",
+                    cpu=sum(i) / 2,
+                    cpu_interval=i,
+                    wall=1,
+                    wall_interval=i,
                 )
                 for name, i in intervals.items()
             },

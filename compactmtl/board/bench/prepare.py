@@ -1,0 +1,76 @@
+"""Bring a candidate to the point where it is timed: loaded, run once, its outputs looked at."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+
+from compactmtl.board.bench.inputs import make_inputs
+from compactmtl.board.bench.items import Item
+from compactmtl.board.bench.memory import PeakMemory
+from compactmtl.board.errors import NotFiniteError
+from compactmtl.board.sessions import Session
+from compactmtl.board.stored import Stored
+from compactmtl.board.tensors import Array
+
+Guard = Callable[[str], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A candidate that has run once.
+
+    Attributes:
+        item: What it is.
+        session: Loaded.
+        inputs: What it is timed on.
+        source: Where they come from.
+        call: Runs it once on them.
+        first_ms: Wall time of the first run after loading.
+        added_mib: Memory that loading and the first run added at their peak; None where unknown.
+    """
+
+    item: Item
+    session: Session
+    inputs: Mapping[str, Array]
+    source: str
+    call: Callable[[], object]
+    first_ms: float
+    added_mib: float | None
+
+
+def prepare(
+    name: str,
+    item: Item,
+    stored: Stored | None,
+    *,
+    batch: int,
+    size: tuple[int, int] | None,
+    memory: PeakMemory,
+    guard: Guard,
+) -> Ready:
+    """Load a candidate and run it once.
+
+    Raises:
+        AskedError: It does not take the batch or image size.
+        NotFiniteError: It yields NaN or Inf.
+        BoardError: It cannot be loaded or run.
+    """
+    mark = memory.mark()
+    with guard(name):
+        session = item.open()
+    inputs, source = make_inputs(session.inputs, stored, batch=batch, size=size)
+    with guard(name):
+        started = time.perf_counter_ns()
+        outputs = session(inputs)
+        first_ms = (time.perf_counter_ns() - started) / 1e6
+    for output, value in outputs.items():
+        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+            raise NotFiniteError(
+                f"output `{output}` of `{item.path}` holds NaN or Inf on inputs: {source}",
+                hint="a model that computes nothing is not worth timing; check its weights",
+            )
+    call = session.bind(inputs)
+    return Ready(item, session, inputs, source, call, first_ms, memory.added(mark))

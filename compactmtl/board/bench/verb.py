@@ -1,0 +1,89 @@
+"""The verb ``bench`` of ``python -m compactmtl.board``."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from compactmtl.board.words import parse_size
+
+Say = Callable[[str], None]
+
+
+def add_bench(verbs: Any) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser("bench", help="Time files in turns; print the record.")
+    parser.set_defaults(call=bench_verb)
+    add = parser.add_argument
+    add("files", type=Path, nargs="+", metavar="FILE", help="Exported files; the first is first.")
+    add("--threads", type=int, default=1, metavar="N", help="Of each runtime on a CPU.")
+    add("--batch", type=int, default=1, metavar="N", help="Batch size.")
+    add("--size", metavar="HxW", help="Image size (default: that of inputs.npz beside the file).")
+    add("--seconds", type=float, default=10.0, metavar="S", help="Least time of all in turns.")
+    add("--rounds", type=int, default=50, metavar="N", help="Least number of rounds.")
+    add("--time-limit", type=float, metavar="S", help="Longest that one call may take.")
+    add("--json", action="store_true", help="Print the record as one JSON document.")
+
+
+def bench_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
+    """Measure what is asked for and say the figures."""
+    from compactmtl.board.bench.items import items_of
+    from compactmtl.board.bench.limit import TimeLimit
+    from compactmtl.board.bench.names import short_names
+    from compactmtl.board.bench.run import Settings, measure
+    from compactmtl.board.machine import describe
+    from compactmtl.board.stored import stored_beside
+
+    settings = Settings(
+        threads=asked.threads,
+        batch=asked.batch,
+        size=_one_size(asked.size),
+        seconds=asked.seconds,
+        rounds=asked.rounds,
+    )
+    with ExitStack() as stack:
+        limit = None
+        if asked.time_limit is not None:
+            limit = stack.enter_context(TimeLimit(asked.time_limit))
+        document = measure(
+            items_of(short_names(asked.files), threads=asked.threads),
+            settings,
+            environment=describe(),
+            stored=stored_beside(asked.files),
+            limit=limit,
+        )
+    for line in lines_of(document):
+        say(line)
+    return document
+
+
+def lines_of(document: Mapping[str, Any]) -> list[str]:
+    """Return what a person reads of a record."""
+    lines = []
+    for name, each in document["candidates"].items():
+        wall = each["latency_ms"]
+        lines.append(
+            f"{name}: p50 {wall['p50']:.3f} ms, p90 {wall['p90']:.3f}, p99 {wall['p99']:.3f}, "
+            f"n {wall['n']}, {each['throughput']['samples_per_s']:.1f}/s, {each['runtime']}"
+        )
+    for pair, ratio in document["ratios"].items():
+        low, high = ratio[f"{ratio['clock']}_interval"]
+        shown = "" if ratio["verdict"] == "ok" else ": no difference shown"
+        lines.append(
+            f"{pair}: {ratio[ratio['clock']]:.3f} ({low:.3f} to {high:.3f}, {ratio['clock']})"
+            + shown
+        )
+    return [*lines, *document["why"], f"verdict: {document['verdict']}"]
+
+
+def _one_size(text: str | None) -> tuple[int, int] | None:
+    """Read one image size; a range is for building."""
+    from compactmtl.board.errors import AskedError
+
+    if text is None:
+        return None
+    low, _, high = parse_size(text)
+    if low != high:
+        raise AskedError(f"size (={text}) is a range", hint="write one size: 384x640")
+    return low
