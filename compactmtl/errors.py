@@ -24,6 +24,7 @@
     │   └── VerificationError               19   compact and original outputs differ
     ├── ExportError                         20   a runtime refused, or its outputs differ
     ├── BenchError                          21
+    │   └── RegressionError                 23   slower than the baseline allows
     └── ResourceError                       22   not enough memory
 
 A message says what, where, got and expected in one line; ``hint`` says what to do about it.
@@ -162,6 +163,12 @@ class BenchError(CompactMTLError):
     """A measurement could not be made."""
 
     exit_code = 21
+
+
+class RegressionError(BenchError):
+    """A candidate is slower than the baseline allows; the measurement itself went well."""
+
+    exit_code = 23
 
 
 class ResourceError(CompactMTLError):

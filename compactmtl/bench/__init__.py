@@ -18,6 +18,8 @@ def bench(
     rounds: int = 50,
     device: str = "cpu",
     time_limit: float | None = None,
+    baseline: str | Path | None = None,
+    max_regression: float = 0.05,
     on_round: Callable[[], None] | None = None,
 ) -> "BenchRecord":
     """Time a compact folder's artefacts, or files, in turns in this process.
@@ -35,6 +37,8 @@ def bench(
         time_limit: Longest that loading a candidate, or one call of it, may take, in seconds. A
             runtime that hangs cannot be interrupted: **the process ends**, with one line and exit
             code 21.
+        baseline: An earlier ``bench.json`` of this machine to compare with.
+        max_regression: Growth of the time that counts as a regression; 0.05 is 5 %.
         on_round: Called after each round.
 
     Returns:
@@ -44,7 +48,7 @@ def bench(
         UsageError: A setting is out of range, or the artefact does not take it.
         NotPossibleHereError: The device is not one this machine can measure.
         MissingFileError: There is no such file, or the folder holds nothing to measure.
-        CorruptFileError: A file is not what its suffix says.
+        CorruptFileError: A file is not what its suffix says, or the baseline's of another version.
         NonFiniteError: A model yields NaN or Inf.
         BenchError: A runtime fails while it runs.
     """
@@ -59,5 +63,7 @@ def bench(
         rounds=rounds,
         device=device,
         time_limit=time_limit,
+        baseline=None if baseline is None else Path(baseline),
+        max_regression=max_regression,
         on_round=on_round,
     )

@@ -115,6 +115,18 @@ class RatioRecord(_Strict):
         return self.cpu_interval if self.clock == "cpu" else self.wall_interval
 
 
+class Comparison(_Strict):
+    """A candidate beside the one of the same name in an earlier record."""
+
+    clock: Literal["cpu", "wall"]
+    ratio: float
+    """Time now over time then."""
+    interval: tuple[float, float]
+    is_other_file: bool
+    verdict: Literal["ok", "inconclusive", "regression"]
+    """``inconclusive``: beyond the limit, but its interval is not."""
+
+
 class Settings(_Strict):
     """How it was measured."""
 
@@ -148,6 +160,7 @@ class BenchRecord(_Strict):
         left_out: Files in the folder that were not measured, and why.
         variants: Candidates that are the compact model by another plan.
         peak_rss_mib: Largest memory of the process so far, all candidates together.
+        baseline: Candidates beside those of an earlier record, where one was given.
         device: What was read of the device meanwhile: power, clocks, temperatures.
     """
 
@@ -162,6 +175,7 @@ class BenchRecord(_Strict):
     variants: list[str] = []
     load_average: LoadAverage
     peak_rss_mib: float | None
+    baseline: dict[str, Comparison] = {}
     device: dict[str, Any] = {}
 
 

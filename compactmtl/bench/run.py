@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from compactmtl.bench.baseline import compare, read_baseline
 from compactmtl.bench.candidates import COMPACT, Chosen, choose
 from compactmtl.bench.cost import RUNTIMES, count
 from compactmtl.bench.device import check_device
@@ -15,7 +16,7 @@ from compactmtl.board.bench.limit import TimeLimit
 from compactmtl.board.bench.run import Settings, measure
 from compactmtl.board.stored import Stored
 from compactmtl.board.tensors import InputInfo
-from compactmtl.environment import environment
+from compactmtl.environment import cpu_model, environment
 from compactmtl.export.board_errors import translated
 
 
@@ -29,6 +30,8 @@ def run_bench(
     rounds: int,
     device: str,
     time_limit: float | None,
+    baseline: Path | None,
+    max_regression: float,
     on_round: Callable[[], None] | None,
 ) -> BenchRecord:
     """Measure; see ``compactmtl.bench.bench``."""
@@ -37,6 +40,11 @@ def run_bench(
         settings = Settings(
             device=device, threads=threads, batch=batch, size=size, seconds=seconds, rounds=rounds
         )
+        earlier = None
+        if baseline is not None:
+            earlier = read_baseline(
+                baseline, device=device, threads=threads, batch=batch, cpu=cpu_model()
+            )
         chosen = choose(target)
         limit = stack.enter_context(TimeLimit(time_limit)) if time_limit is not None else None
         document = measure(
@@ -49,7 +57,11 @@ def run_bench(
             limit=limit,
             on_round=on_round,
         )
-        return complete(document, chosen)
+        record = complete(document, chosen)
+    if earlier is None:
+        return record
+    comparison = compare(record, earlier, max_regression=max_regression)
+    return record.model_copy(update={"baseline": comparison})
 
 
 def complete(document: dict[str, Any], chosen: Chosen) -> BenchRecord:

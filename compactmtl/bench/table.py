@@ -9,6 +9,7 @@ CANDIDATE_COLUMNS = (
     *("", "p50 ms", "p90 ms", "p99 ms", "CPU p50 ms", "per s"),
     *("GMACs", "parameters", "MB", "load ms", "first ms", "n"),
 )
+BASELINE_COLUMNS = ("against the baseline", "time", "95 %", "clock", "")
 RATIO_COLUMNS = ("ratio", "CPU", "95 %", "wall", "95 %", "")
 
 
@@ -63,6 +64,20 @@ def ratio_rows(record: BenchRecord) -> list[list[Any]]:
             "no difference shown" if ratio.verdict == "inconclusive" else "",
         ]
         for pair, ratio in record.ratios.items()
+    ]
+
+
+def baseline_rows(record: BenchRecord) -> list[list[Any]]:
+    """Return one row per candidate that the baseline has, too, under ``BASELINE_COLUMNS``."""
+    return [
+        [
+            name,
+            f"{each.ratio:.3f}",
+            "{:.3f} - {:.3f}".format(*each.interval),
+            each.clock,
+            ", ".join([each.verdict, *(["another file"] if each.is_other_file else [])]),
+        ]
+        for name, each in record.baseline.items()
     ]
 
 

@@ -1,0 +1,33 @@
+"""What `bench` prints of a record."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compactmtl.cli.console import console
+
+if TYPE_CHECKING:
+    from compactmtl.bench.record import BenchRecord
+
+
+def show(record: "BenchRecord", path: Path | None) -> None:
+    """Print tables, remarks and the verdict; as JSON, the record itself.
+
+    Args:
+        record: What was found.
+        path: Where it was written.
+    """
+    from compactmtl.bench import table
+
+    console.table(table.title(record), table.CANDIDATE_COLUMNS, table.candidate_rows(record))
+    if record.ratios:
+        console.table("", table.RATIO_COLUMNS, table.ratio_rows(record))
+    if record.baseline:
+        console.table("", table.BASELINE_COLUMNS, table.baseline_rows(record))
+    if found := table.fastest(record):
+        console.info(found)
+    for name, reason in record.left_out.items():
+        console.warn(f"left out {name}: {reason}")
+    for reason in record.why:
+        console.warn(reason)
+    console.info(f"verdict: {record.verdict}" + (f"; wrote {path}" if path else ""))
+    console.result(record.model_dump(mode="json"))
