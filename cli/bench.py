@@ -5,12 +5,14 @@ from compactmtl.cli.bench_options import (
     Batch,
     Device,
     MaxRegression,
+    Provider,
     Rounds,
     Seconds,
     Size,
     Targets,
     Threads,
     TimeLimit,
+    Torch,
     parse_size,
 )
 from compactmtl.cli.bench_table import show
@@ -22,6 +24,8 @@ def bench(
     targets: Targets = None,
     *,
     device: Device = "cpu",
+    provider: Provider = None,
+    torch: Torch = None,
     threads: Threads = 1,
     batch: Batch = 1,
     size: Size = None,
@@ -54,6 +58,7 @@ def bench(
       compactmtl bench
       compactmtl bench compact/ --threads 2 --batch 4 --size 192x256
       compactmtl bench a.onnx b.xml --size 96x128 --seconds 5 --out ab.json
+      compactmtl bench --torch eager --torch compile
       compactmtl bench --baseline good.json --max-regression 5%
     """
     from compactmtl.bench import bench as run
@@ -71,6 +76,8 @@ def bench(
             seconds=seconds,
             rounds=rounds,
             device=device,
+            providers=provider or (),
+            torch=torch or (),
             time_limit=time_limit,
             baseline=baseline,
             max_regression=limit,

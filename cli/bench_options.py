@@ -10,7 +10,19 @@ from compactmtl.errors import UsageError
 Targets = Annotated[
     list[Path] | None, typer.Argument(metavar="FOLDER|FILES...", show_default="compact")
 ]
-Device = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu.")]
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu or cuda.")]
+Provider = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--provider",
+        metavar="NAME",
+        help="For ONNX files: cpu, cuda or tensorrt; several times for several candidates.",
+    ),
+]
+Torch = Annotated[
+    list[str] | None,
+    typer.Option("--torch", metavar="MODE", help="Also in torch: eager or compile; or both."),
+]
 Threads = Annotated[int, typer.Option("--threads", help="Threads of each runtime.")]
 Batch = Annotated[int, typer.Option("--batch", help="Batch size.")]
 Size = Annotated[

@@ -1,4 +1,4 @@
-"""Measure exported models against each other on this machine, without torch."""
+"""Measure exported models against each other on this machine."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +17,8 @@ def bench(
     seconds: float = 10.0,
     rounds: int = 50,
     device: str = "cpu",
+    providers: Sequence[str] = (),
+    torch: Sequence[str] = (),
     time_limit: float | None = None,
     baseline: str | Path | None = None,
     max_regression: float = 0.05,
@@ -33,7 +35,10 @@ def bench(
         size: Height and width; None: those of the stored inputs.
         seconds: Least total time of the measurement.
         rounds: Least number of rounds; in each, every candidate runs once.
-        device: ``cpu``.
+        device: ``cpu`` or ``cuda``.
+        providers: Execution providers of ONNX Runtime: ``cpu``, ``cuda``, ``tensorrt``; each ONNX
+            file is a candidate in each. Empty: that of the device.
+        torch: ``eager``, ``compile`` or both: measure the models in torch itself, too.
         time_limit: Longest that loading a candidate, or one call of it, may take, in seconds. A
             runtime that hangs cannot be interrupted: **the process ends**, with one line and exit
             code 21.
@@ -62,6 +67,8 @@ def bench(
         seconds=seconds,
         rounds=rounds,
         device=device,
+        providers=tuple(providers),
+        torch=tuple(torch),
         time_limit=time_limit,
         baseline=None if baseline is None else Path(baseline),
         max_regression=max_regression,

@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compactmtl.bench.cost import why_not_run
+from compactmtl.bench.cost import PROGRAM, why_not_run
 from compactmtl.board.bench.names import short_names
 from compactmtl.board.stored import stored_beside
 from compactmtl.errors import MissingFileError, UsageError
 from compactmtl.export.board_errors import translated
 from compactmtl.export.stored import INPUTS, Stored, read_inputs
-from compactmtl.lineage import VARIANTS, Artefact, read_lineage, read_variants
+from compactmtl.lineage import MODEL, VARIANTS, Artefact, read_lineage, read_variants
 
 COMPACT = "compact"
 ONNX = "onnx"
 """Target whose artefacts have the plain names."""
-ORDER = ("dense", COMPACT)
+MODELS = {"dense": "dense.pt2", COMPACT: MODEL}
+"""What ``compress`` wrote, which torch itself runs."""
+ORDER = tuple(MODELS)
 """The one that is expected to be slower first: a ratio is then a speed-up."""
 
 
@@ -36,8 +38,12 @@ class Chosen:
     variants: tuple[str, ...] = ()
 
 
-def choose(target: str | Path | Sequence[str | Path]) -> Chosen:
+def choose(target: str | Path | Sequence[str | Path], *, programs: bool = False) -> Chosen:
     """Choose what to measure: a compact folder's artefacts, or the files that are named.
+
+    Args:
+        target: A folder, or files.
+        programs: Whether torch's programs (``.pt2``) of a folder are measured, too.
 
     Raises:
         MissingFileError: The folder holds no model, or no artefact that descends from it.
@@ -47,7 +53,7 @@ def choose(target: str | Path | Sequence[str | Path]) -> Chosen:
     if not paths:
         raise UsageError("nothing to bench: give a folder or files")
     if len(paths) == 1 and not paths[0].is_file():
-        return _from_folder(paths[0])
+        return _from_folder(paths[0], programs)
     for path in paths:
         if path.is_dir():
             raise UsageError(f"`{path}` is a folder; give one folder, or files only")
@@ -58,7 +64,7 @@ def choose(target: str | Path | Sequence[str | Path]) -> Chosen:
     return Chosen(short_names(paths), left_out={}, stored=stored)
 
 
-def _from_folder(folder: Path) -> Chosen:
+def _from_folder(folder: Path, programs: bool) -> Chosen:
     if not folder.exists():
         raise MissingFileError(
             f"no such file or folder: `{folder}`",
@@ -68,11 +74,15 @@ def _from_folder(folder: Path) -> Chosen:
     left_out = dict(lineage.strangers)
     files: dict[str, Path] = {}
     for artefact in lineage.artefacts:
-        if why := why_not_run(artefact.path):
+        why = why_not_run(artefact.path)
+        if why and not (programs and artefact.path.suffix == PROGRAM):
             left_out[artefact.path.name] = why
         else:
             name = str(artefact.sidecar.get("which", artefact.path.stem)) + _form(artefact)
             files[name if name not in files else artefact.path.name] = artefact.path
+    if programs:
+        models = {f"{which}{PROGRAM}": folder / name for which, name in MODELS.items()}
+        files |= {name: path for name, path in models.items() if path.is_file()}
     variants, strangers = _variants(folder)
     left_out |= strangers
     if not files:
@@ -118,7 +128,8 @@ def _form(artefact: Artefact) -> str:
     return "".join(f".{word}" for word in words)
 
 
-def _rank(name: str) -> tuple[str, int]:
-    """Sort by form, the plain one first, and within it what is expected to be slower first."""
+def _rank(name: str) -> tuple[bool, int, str, int]:
+    """Sort by form, the plain one first and torch's last, within it what should be slower first."""
     which, _, form = name.partition(".")
-    return form, ORDER.index(which) if which in ORDER else len(ORDER)
+    order = ORDER.index(which) if which in ORDER else len(ORDER)
+    return name.endswith(PROGRAM), form.count("."), form, order

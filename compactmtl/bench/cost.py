@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from compactmtl.board.driver import num_gpus
 from compactmtl.environment import version
 from compactmtl.errors import UsageError
 from compactmtl.export.stored import Arrays
 
 RUNTIMES = {".onnx": "onnxruntime", ".xml": "openvino"}
 """Suffix of the files that can be measured to the package that runs them."""
+PROGRAM, ENGINE = ".pt2", ".engine"
 EXTRAS = ("openvino",)
 """Packages that are extras of the same name."""
 
@@ -30,6 +32,10 @@ class Cost:
 
 def why_not_run(path: Path) -> str:
     """Say why a file cannot be measured here; empty where it can."""
+    if path.suffix == PROGRAM:
+        return "torch runs it: give --torch eager, or compile"
+    if path.suffix == ENGINE:
+        return "" if num_gpus() else "an engine, and no NVIDIA GPU answers here"
     if path.suffix not in RUNTIMES:
         return "no runtime here runs it"
     package = RUNTIMES[path.suffix]

@@ -10,8 +10,8 @@ from compactmtl.bench.candidates import COMPACT, Chosen, choose
 from compactmtl.bench.cost import RUNTIMES, count
 from compactmtl.bench.device import check_device
 from compactmtl.bench.record import BenchRecord, parse_record
+from compactmtl.bench.ways import Ways, make_items
 from compactmtl.board.bench.inputs import make_inputs
-from compactmtl.board.bench.items import items_of
 from compactmtl.board.bench.limit import TimeLimit
 from compactmtl.board.bench.run import Settings, measure
 from compactmtl.board.stored import Stored
@@ -29,6 +29,8 @@ def run_bench(
     seconds: float,
     rounds: int,
     device: str,
+    providers: tuple[str, ...],
+    torch: tuple[str, ...],
     time_limit: float | None,
     baseline: Path | None,
     max_regression: float,
@@ -45,27 +47,34 @@ def run_bench(
             earlier = read_baseline(
                 baseline, device=device, threads=threads, batch=batch, cpu=cpu_model()
             )
-        chosen = choose(target)
+        chosen = choose(target, programs=bool(torch))
+        ways = Ways(providers or (device,), torch, device)
+        items = make_items(chosen.files, ways, threads=threads)
         limit = stack.enter_context(TimeLimit(time_limit)) if time_limit is not None else None
         document = measure(
-            items_of(chosen.files, threads=threads),
+            items,
             settings,
             environment=environment(),
             stored=chosen.stored,
-            also=_of_variants(chosen),
+            also=[(COMPACT, name) for name in chosen.variants if {COMPACT, name} <= set(items)],
             left_out=chosen.left_out,
             limit=limit,
             on_round=on_round,
         )
-        record = complete(document, chosen)
+        record = complete(document, chosen, {name: item.path for name, item in items.items()})
     if earlier is None:
         return record
     comparison = compare(record, earlier, max_regression=max_regression)
     return record.model_copy(update={"baseline": comparison})
 
 
-def complete(document: dict[str, Any], chosen: Chosen) -> BenchRecord:
+def complete(document: dict[str, Any], chosen: Chosen, files: Mapping[str, Path]) -> BenchRecord:
     """Add what only a workstation can count to what was measured, here or on a board.
+
+    Args:
+        document: What was measured.
+        chosen: What was to be measured.
+        files: Name of a candidate to its file.
 
     Raises:
         CorruptFileError: The document is no record.
@@ -74,14 +83,9 @@ def complete(document: dict[str, Any], chosen: Chosen) -> BenchRecord:
     record = parse_record({**document, "variants": list(chosen.variants)}, "what was measured")
     batch, counted = record.settings.batch, {}
     for name, candidate in record.candidates.items():
-        fields = _count(chosen.files[name], candidate.inputs, chosen.stored, batch)
+        fields = _count(files[name], candidate.inputs, chosen.stored, batch)
         counted[name] = candidate.model_copy(update=fields)
     return record.model_copy(update={"candidates": counted})
-
-
-def _of_variants(chosen: Chosen) -> list[tuple[str, str]]:
-    """Return the pairs of the compact model and its variants."""
-    return [(COMPACT, name) for name in chosen.variants] if COMPACT in chosen.files else []
 
 
 def _count(path: Path, fed: Mapping[str, Any], stored: Stored | None, batch: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Load an artefact in the runtime it was written for, and call it with arrays.
 
-ONNX Runtime and OpenVINO run on the CPU here. Engines run on a GPU; see ``engine.py``.
+Engines, and ONNX files with another provider than ``cpu``, run on a GPU: never run on hardware.
 """
 
 from collections.abc import Callable, Mapping
@@ -56,23 +56,24 @@ def parts(path: Path) -> tuple[Path, ...]:
     return (path.with_suffix(".bin"),) if path.suffix == ".xml" else ()
 
 
-def open_session(path: Path, *, threads: int = 1) -> Session:
+def open_session(path: Path, *, threads: int = 1, provider: str = "cpu") -> Session:
     """Load an artefact.
 
     Args:
         path: An ``.onnx``, ``.xml`` (OpenVINO) or ``.engine`` file.
         threads: Threads of a runtime on the CPU.
+        provider: Of an ONNX file: ONNX Runtime's execution provider.
 
     Raises:
         AskedError: Nothing here runs files of this suffix.
         AbsentError: There is no such file.
         MissingPackageError: The runtime is not installed.
-        NotHereError: There is no GPU to run an engine on.
+        NotHereError: There is no GPU to run it on, or the provider is not there.
         DamagedError: The runtime cannot read the file.
         UnsafeError: The file reaches outside its folder.
     """
     if path.suffix == ".onnx":
-        return OnnxSession(path, threads=threads)
+        return OnnxSession(path, threads=threads, provider=provider)
     if path.suffix == ".xml":
         return OpenVinoSession(path, threads=threads)
     if path.suffix == ".engine":

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from compactmtl.bench.candidates import MODELS
 from compactmtl.bench.record import RECORD, read_record
 from compactmtl.errors import CorruptFileError
-from compactmtl.files import read_json
+from compactmtl.files import read_json, sha256
 from compactmtl.lineage import Artefact, read_lineage, read_variants
 
 FORMAT_VERSIONS = (1,)
@@ -50,6 +51,7 @@ def read_bench(
         return None, []
     document = read_record(path).model_dump(mode="json")
     present = {artefact.sha256 for artefact in artefacts}
+    present |= {sha256(folder / name) for name in MODELS.values() if (folder / name).is_file()}
     for place in read_variants(folder)[0].values():
         present |= {artefact.sha256 for artefact in read_lineage(place).artefacts}
     for name, candidate in document["candidates"].items():

@@ -1,6 +1,6 @@
 """What is to be measured, not loaded yet."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,14 +23,25 @@ class Item:
     parts: tuple[Path, ...] = ()
 
 
-def items_of(files: Mapping[str, Path], *, threads: int) -> dict[str, Item]:
+def items_of(
+    files: Mapping[str, Path], *, threads: int, providers: Sequence[str] = ("cpu",)
+) -> dict[str, Item]:
     """Return files by name as what is to be measured.
+
+    An ONNX file is a candidate in each of several providers; a name says the provider where that
+    is not the CPU: ``model``, ``model.cuda``.
 
     Args:
         files: Name to file.
         threads: Threads of each runtime on a CPU.
+        providers: ONNX Runtime's execution providers.
     """
-    return {
-        name: Item(path, partial(open_session, path, threads=threads), parts(path))
-        for name, path in files.items()
-    }
+    items = {}
+    for name, path in files.items():
+        for provider in providers if path.suffix == ".onnx" else ("cpu",):
+            items[name if provider == "cpu" else f"{name}.{provider}"] = Item(
+                path,
+                partial(open_session, path, threads=threads, provider=provider),
+                parts(path),
+            )
+    return items

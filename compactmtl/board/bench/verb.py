@@ -22,6 +22,12 @@ def add_bench(verbs: Any) -> None:
     add("--size", metavar="HxW", help="Image size (default: that of inputs.npz beside the file).")
     add("--seconds", type=float, default=10.0, metavar="S", help="Least time of all in turns.")
     add("--rounds", type=int, default=50, metavar="N", help="Least number of rounds.")
+    add(
+        "--provider",
+        action="append",
+        choices=("cpu", "cuda", "tensorrt"),
+        help="ONNX Runtime's execution provider for ONNX files; may be given again.",
+    )
     add("--time-limit", type=float, metavar="S", help="Longest that one call may take.")
     add("--json", action="store_true", help="Print the record as one JSON document.")
 
@@ -47,7 +53,11 @@ def bench_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
         if asked.time_limit is not None:
             limit = stack.enter_context(TimeLimit(asked.time_limit))
         document = measure(
-            items_of(short_names(asked.files), threads=asked.threads),
+            items_of(
+                short_names(asked.files),
+                threads=asked.threads,
+                providers=asked.provider or ("cpu",),
+            ),
             settings,
             environment=describe(),
             stored=stored_beside(asked.files),

@@ -24,7 +24,7 @@ def test_a_folder_in_which_nothing_descends_says_why(folder):
 
 def test_an_artefact_without_runtime_is_left_out(folder, add_artefact, model):
     add_artefact(folder, "x.engine", model(), "compact")
-    assert choose(folder).left_out["x.engine"] == "no runtime here runs it"
+    assert choose(folder).left_out["x.engine"] == "an engine, and no NVIDIA GPU answers here"
 
 
 def test_artefacts_of_one_model_are_told_apart(folder, add_artefact, model):

@@ -1,0 +1,77 @@
+"""In which ways each file is run: one file in several runtimes is several candidates."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compactmtl.bench.cost import PROGRAM
+from compactmtl.board.bench.items import Item, items_of
+from compactmtl.board.errors import AskedError
+from compactmtl.board.onnx_session import PROVIDERS
+
+if TYPE_CHECKING:
+    from compactmtl.bench.torch_session import TorchSession
+
+MODES = ("eager", "compile")
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How files are run that can be run in more than one way.
+
+    Attributes:
+        providers: ONNX files: ONNX Runtime's execution providers.
+        torch: Programs of torch: ``eager``, ``compile``; none: they are left out.
+        device: Where torch computes: ``cpu`` or ``cuda``.
+
+    Raises:
+        AskedError: There is no such provider or mode, or one is named twice.
+    """
+
+    providers: tuple[str, ...] = ("cpu",)
+    torch: tuple[str, ...] = ()
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for option, given, known in (
+            ("--provider", self.providers, tuple(PROVIDERS)),
+            ("--torch", self.torch, MODES),
+        ):
+            for name in given:
+                if name not in known:
+                    raise AskedError(f"{option} {name!r}: expected one of {', '.join(known)}")
+            if len(set(given)) < len(given):
+                raise AskedError(f"{option}: one is named twice among {', '.join(given)}")
+
+
+def make_items(files: Mapping[str, Path], ways: Ways, *, threads: int) -> dict[str, Item]:
+    """Return what to measure: each file in each of the ways that are wanted for its kind.
+
+    A name says the way where it is not the usual one: ``compact``, ``compact.cuda``,
+    ``compact.eager``.
+
+    Raises:
+        AskedError: A program of torch, and no way to run it is given.
+    """
+    items: dict[str, Item] = {}
+    for name, path in files.items():
+        if path.suffix == PROGRAM:
+            if not ways.torch:
+                raise AskedError(
+                    f"`{path.name}` is a program of torch", hint="give --torch eager, or compile"
+                )
+            for mode in ways.torch:
+                items[f"{name.removesuffix(PROGRAM)}.{mode}"] = Item(
+                    path, partial(_open_torch, path, threads, mode, ways.device)
+                )
+        else:
+            items |= items_of({name: path}, threads=threads, providers=ways.providers)
+    return items
+
+
+def _open_torch(path: Path, threads: int, mode: str, device: str) -> "TorchSession":
+    from compactmtl.bench.torch_session import TorchSession  # importing torch takes seconds
+
+    return TorchSession(path, threads=threads, mode=mode, device=device)
