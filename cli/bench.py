@@ -3,6 +3,7 @@
 from compactmtl.cli.bench_options import (
     Baseline,
     Batch,
+    CudaGraph,
     Device,
     MaxRegression,
     Provider,
@@ -26,6 +27,7 @@ def bench(
     device: Device = "cpu",
     provider: Provider = None,
     torch: Torch = None,
+    cuda_graph: CudaGraph = False,
     threads: Threads = 1,
     batch: Batch = 1,
     size: Size = None,
@@ -78,6 +80,7 @@ def bench(
             device=device,
             providers=provider or (),
             torch=torch or (),
+            cuda_graph=cuda_graph,
             time_limit=time_limit,
             baseline=baseline,
             max_regression=limit,

@@ -23,6 +23,9 @@ Torch = Annotated[
     list[str] | None,
     typer.Option("--torch", metavar="MODE", help="Also in torch: eager or compile; or both."),
 ]
+CudaGraph = Annotated[
+    bool, typer.Option("--cuda-graph", help="Launch engines as CUDA graphs. Never run.")
+]
 Threads = Annotated[int, typer.Option("--threads", help="Threads of each runtime.")]
 Batch = Annotated[int, typer.Option("--batch", help="Batch size.")]
 Size = Annotated[

@@ -19,6 +19,7 @@ def bench(
     device: str = "cpu",
     providers: Sequence[str] = (),
     torch: Sequence[str] = (),
+    cuda_graph: bool = False,
     time_limit: float | None = None,
     baseline: str | Path | None = None,
     max_regression: float = 0.05,
@@ -39,6 +40,7 @@ def bench(
         providers: Execution providers of ONNX Runtime: ``cpu``, ``cuda``, ``tensorrt``; each ONNX
             file is a candidate in each. Empty: that of the device.
         torch: ``eager``, ``compile`` or both: measure the models in torch itself, too.
+        cuda_graph: Launch engines as recorded CUDA graphs.
         time_limit: Longest that loading a candidate, or one call of it, may take, in seconds. A
             runtime that hangs cannot be interrupted: **the process ends**, with one line and exit
             code 21.
@@ -69,6 +71,7 @@ def bench(
         device=device,
         providers=tuple(providers),
         torch=tuple(torch),
+        cuda_graph=cuda_graph,
         time_limit=time_limit,
         baseline=None if baseline is None else Path(baseline),
         max_regression=max_regression,

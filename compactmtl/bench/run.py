@@ -31,6 +31,7 @@ def run_bench(
     device: str,
     providers: tuple[str, ...],
     torch: tuple[str, ...],
+    cuda_graph: bool,
     time_limit: float | None,
     baseline: Path | None,
     max_regression: float,
@@ -48,7 +49,7 @@ def run_bench(
                 baseline, device=device, threads=threads, batch=batch, cpu=cpu_model()
             )
         chosen = choose(target, programs=bool(torch))
-        ways = Ways(providers or (device,), torch, device)
+        ways = Ways(providers or (device,), torch, device, cuda_graph)
         items = make_items(chosen.files, ways, threads=threads)
         limit = stack.enter_context(TimeLimit(time_limit)) if time_limit is not None else None
         document = measure(

@@ -25,6 +25,7 @@ class Ways:
         providers: ONNX files: ONNX Runtime's execution providers.
         torch: Programs of torch: ``eager``, ``compile``; none: they are left out.
         device: Where torch computes: ``cpu`` or ``cuda``.
+        cuda_graph: Whether engines are launched as CUDA graphs.
 
     Raises:
         AskedError: There is no such provider or mode, or one is named twice.
@@ -33,6 +34,7 @@ class Ways:
     providers: tuple[str, ...] = ("cpu",)
     torch: tuple[str, ...] = ()
     device: str = "cpu"
+    cuda_graph: bool = False
 
     def __post_init__(self) -> None:
         for option, given, known in (
@@ -67,7 +69,12 @@ def make_items(files: Mapping[str, Path], ways: Ways, *, threads: int) -> dict[s
                     path, partial(_open_torch, path, threads, mode, ways.device)
                 )
         else:
-            items |= items_of({name: path}, threads=threads, providers=ways.providers)
+            items |= items_of(
+                {name: path},
+                threads=threads,
+                providers=ways.providers,
+                cuda_graph=ways.cuda_graph,
+            )
     return items
 
 

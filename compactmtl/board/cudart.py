@@ -5,6 +5,7 @@ PyCUDA and cuda-python are not on a Jetson; ``libcudart`` is wherever TensorRT i
 
 import ctypes
 import ctypes.util
+from collections.abc import Callable
 from typing import Any
 
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from compactmtl.board.errors import NotHereError, RunError
 LIBRARIES = ("libcudart.so", "libcudart.so.13", "libcudart.so.12")
 TO_DEVICE, TO_HOST = 1, 2
 """``cudaMemcpyKind``."""
+THIS_THREAD = 1
+"""``cudaStreamCaptureModeThreadLocal``."""
 
 Array = npt.NDArray[Any]
 
@@ -52,6 +55,47 @@ class Cuda:
     def wait(self) -> None:
         """Wait until all that was asked for is done."""
         self._check("cudaStreamSynchronize", ctypes.c_void_p(self.stream))
+
+    def event(self) -> int:
+        """Return a new event; ``mark`` sets it."""
+        event = ctypes.c_void_p()
+        self._check("cudaEventCreate", ctypes.byref(event))
+        return event.value or 0
+
+    def mark(self, event: int) -> None:
+        """Set an event when all that was asked for before is done."""
+        self._check("cudaEventRecord", ctypes.c_void_p(event), ctypes.c_void_p(self.stream))
+
+    def elapsed_ms(self, start: int, end: int) -> float:
+        """Return the time between two events, both of which are over."""
+        found = ctypes.c_float()
+        self._check(
+            "cudaEventElapsedTime",
+            ctypes.byref(found),
+            ctypes.c_void_p(start),
+            ctypes.c_void_p(end),
+        )
+        return found.value
+
+    def record(self, work: Callable[[], None]) -> int:
+        """Return a graph of what ``work`` asks of the stream, which does not run meanwhile.
+
+        Raises:
+            RunError: It asks for something that cannot be recorded.
+        """
+        stream, graph, ready = ctypes.c_void_p(self.stream), ctypes.c_void_p(), ctypes.c_void_p()
+        self._check("cudaStreamBeginCapture", stream, ctypes.c_int(THIS_THREAD))
+        try:
+            work()
+        finally:
+            self._check("cudaStreamEndCapture", stream, ctypes.byref(graph))
+        # The signature since CUDA 12; JetPack 6 and TensorRT 10 come with it.
+        self._check("cudaGraphInstantiate", ctypes.byref(ready), graph, ctypes.c_ulonglong(0))
+        return ready.value or 0
+
+    def launch(self, graph: int) -> None:
+        """Run a recorded graph."""
+        self._check("cudaGraphLaunch", ctypes.c_void_p(graph), ctypes.c_void_p(self.stream))
 
     def _copy(self, target: int, source: int, size_bytes: int, kind: int) -> None:
         self._check(

@@ -13,7 +13,8 @@ import numpy as np
 from compactmtl.board.bindings import load_bindings
 from compactmtl.board.cudart import Cuda
 from compactmtl.board.driver import num_gpus
-from compactmtl.board.errors import AskedError, DamagedError, NotHereError, RunError
+from compactmtl.board.engine_call import EngineCall
+from compactmtl.board.errors import AskedError, DamagedError, NotHereError
 from compactmtl.board.files import read_bytes
 from compactmtl.board.header import check_header, parse_header
 from compactmtl.board.logger import process_logger
@@ -21,7 +22,11 @@ from compactmtl.board.tensors import Array, InputInfo
 
 
 class EngineSession:
-    """An engine and one execution context.
+    """An engine and one execution context; see ``compactmtl.board.sessions.Session``.
+
+    Args:
+        path: The engine.
+        cuda_graph: Whether bound calls launch a recorded CUDA graph, which saves the launches.
 
     Raises:
         AbsentError: There is no such file.
@@ -30,7 +35,7 @@ class EngineSession:
         NotHereError: There is no GPU.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, cuda_graph: bool = False) -> None:
         plan = read_bytes(path)
         flavour = parse_header(plan, str(path)).flavour
         if not num_gpus():
@@ -53,10 +58,11 @@ class EngineSession:
         self._context = self._engine.create_execution_context()
         self._cuda = Cuda()
         self.load_ms = (time.perf_counter_ns() - started) / 1e6
-        self.runtime = bindings.name
+        self._graph = cuda_graph
+        self.runtime = bindings.name + (" (CUDA graph)" if cuda_graph else "")
         self.device = "cuda"
         self.device_clock: Callable[[], float] | None = None
-        self.includes = "copies of inputs to the GPU and of outputs back"
+        self.includes = "copies of inputs to the GPU and of outputs back, from pageable memory"
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         is_input = self._trt.TensorIOMode.INPUT
         self._inputs = [n for n in names if self._engine.get_tensor_mode(n) == is_input]
@@ -70,41 +76,34 @@ class EngineSession:
             AskedError: An input is missing, or outside the engine's profile.
             RunError: The GPU reports an error.
         """
-        addresses: list[int] = []
+        call = self._call(self._context, inputs, graph=False)
         try:
-            for name in self._inputs:
-                if name not in inputs:
-                    raise AskedError(f"input `{name}` is missing; got {', '.join(inputs)}")
-                array = np.ascontiguousarray(inputs[name], dtype=self._dtype(name))
-                if not self._context.set_input_shape(name, array.shape):
-                    raise AskedError(
-                        f"input `{name}` of {list(array.shape)} is outside the engine's profile",
-                        hint="build it again with --batch and --size that cover it",
-                    )
-                addresses.append(self._cuda.allocate(array.nbytes))
-                self._cuda.to_device(addresses[-1], array)
-                self._context.set_tensor_address(name, addresses[-1])
-            outputs: dict[str, Array] = {}
-            sources: dict[str, int] = {}
-            for name in self._outputs:
-                shape = tuple(self._context.get_tensor_shape(name))
-                outputs[name] = np.empty(shape, dtype=self._dtype(name))
-                addresses.append(self._cuda.allocate(outputs[name].nbytes))
-                sources[name] = addresses[-1]
-                self._context.set_tensor_address(name, addresses[-1])
-            if not self._context.execute_async_v3(self._cuda.stream):
-                raise RunError(f"{self.runtime} could not start the engine")
-            for name, source in sources.items():
-                self._cuda.to_host(outputs[name], source)
-            self._cuda.wait()
-            return outputs
+            return dict(call())
         finally:
-            for address in addresses:
-                self._cuda.free(address)
+            call.close()
 
     def bind(self, inputs: Mapping[str, Array]) -> Callable[[], object]:
-        """Return a call for timing; see ``compactmtl.board.sessions.Session``."""
-        return lambda: self(inputs)
+        """Return a call for timing, its memory allocated once; see ``Session``.
+
+        Raises:
+            AskedError: An input is missing, or outside the engine's profile.
+            RunError: The GPU reports an error.
+        """
+        context = self._engine.create_execution_context()  # others would change its addresses
+        call = self._call(context, inputs, graph=self._graph)
+        self.device_clock = call.device_ms
+        return call
+
+    def _call(self, context: Any, inputs: Mapping[str, Array], *, graph: bool) -> EngineCall:
+        for name in self._inputs:
+            if name not in inputs:
+                raise AskedError(f"input `{name}` is missing; got {', '.join(inputs)}")
+        arrays = {
+            name: np.ascontiguousarray(inputs[name], dtype=self._dtype(name))
+            for name in self._inputs
+        }
+        outputs = {name: self._dtype(name) for name in self._outputs}
+        return EngineCall(context, self._cuda, arrays, outputs, graph=graph)
 
     def _describe(self, name: str) -> InputInfo:
         sizes = tuple(self._engine.get_tensor_shape(name))

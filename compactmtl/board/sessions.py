@@ -56,13 +56,16 @@ def parts(path: Path) -> tuple[Path, ...]:
     return (path.with_suffix(".bin"),) if path.suffix == ".xml" else ()
 
 
-def open_session(path: Path, *, threads: int = 1, provider: str = "cpu") -> Session:
+def open_session(
+    path: Path, *, threads: int = 1, provider: str = "cpu", cuda_graph: bool = False
+) -> Session:
     """Load an artefact.
 
     Args:
         path: An ``.onnx``, ``.xml`` (OpenVINO) or ``.engine`` file.
         threads: Threads of a runtime on the CPU.
         provider: Of an ONNX file: ONNX Runtime's execution provider.
+        cuda_graph: Of an engine: launch a recorded CUDA graph where calls are timed.
 
     Raises:
         AskedError: Nothing here runs files of this suffix.
@@ -77,7 +80,7 @@ def open_session(path: Path, *, threads: int = 1, provider: str = "cpu") -> Sess
     if path.suffix == ".xml":
         return OpenVinoSession(path, threads=threads)
     if path.suffix == ".engine":
-        return EngineSession(path)
+        return EngineSession(path, cuda_graph=cuda_graph)
     raise AskedError(
         f"nothing runs `{path.name}`: suffix `{path.suffix}`, expected .onnx, .xml or .engine",
         hint="give files that `compactmtl export` wrote, or their folder",

@@ -24,7 +24,11 @@ class Item:
 
 
 def items_of(
-    files: Mapping[str, Path], *, threads: int, providers: Sequence[str] = ("cpu",)
+    files: Mapping[str, Path],
+    *,
+    threads: int,
+    providers: Sequence[str] = ("cpu",),
+    cuda_graph: bool = False,
 ) -> dict[str, Item]:
     """Return files by name as what is to be measured.
 
@@ -35,13 +39,20 @@ def items_of(
         files: Name to file.
         threads: Threads of each runtime on a CPU.
         providers: ONNX Runtime's execution providers.
+        cuda_graph: Whether engines are launched as CUDA graphs.
     """
     items = {}
     for name, path in files.items():
         for provider in providers if path.suffix == ".onnx" else ("cpu",):
             items[name if provider == "cpu" else f"{name}.{provider}"] = Item(
                 path,
-                partial(open_session, path, threads=threads, provider=provider),
+                partial(
+                    open_session,
+                    path,
+                    threads=threads,
+                    provider=provider,
+                    cuda_graph=cuda_graph,
+                ),
                 parts(path),
             )
     return items

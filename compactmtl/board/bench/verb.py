@@ -28,6 +28,7 @@ def add_bench(verbs: Any) -> None:
         choices=("cpu", "cuda", "tensorrt"),
         help="ONNX Runtime's execution provider for ONNX files; may be given again.",
     )
+    add("--cuda-graph", action="store_true", help="Launch engines as CUDA graphs. Never run.")
     add("--time-limit", type=float, metavar="S", help="Longest that one call may take.")
     add("--json", action="store_true", help="Print the record as one JSON document.")
 
@@ -57,6 +58,7 @@ def bench_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
                 short_names(asked.files),
                 threads=asked.threads,
                 providers=asked.provider or ("cpu",),
+                cuda_graph=asked.cuda_graph,
             ),
             settings,
             environment=describe(),

@@ -4,6 +4,7 @@ The fake keeps device memory in a dictionary and doubles its input; it shows whi
 which order, and that memory is given back. It says nothing about TensorRT itself.
 """
 
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,6 +38,27 @@ class FakeCuda:
 
     def wait(self):
         pass
+
+    def event(self):
+        self.times = getattr(self, "times", {})
+        self.times[len(self.times) + 1] = 0.0
+        return len(self.times)
+
+    def mark(self, event):
+        self.now = getattr(self, "now", 0.0) + 0.25
+        self.times[event] = self.now
+
+    def elapsed_ms(self, start, end):
+        return self.times[end] - self.times[start]
+
+    def record(self, work):
+        self.recorded = weakref.WeakMethod(work)  # CUDA keeps no Python object, either
+        return 99
+
+    def launch(self, graph):
+        assert graph == 99
+        self.launches = getattr(self, "launches", 0) + 1
+        self.recorded()()
 
 
 class FakeContext:
@@ -135,3 +157,29 @@ def test_engines_of_another_kind_version_or_gpu_are_refused(machine, monkeypatch
     monkeypatch.setattr(engine, "num_gpus", lambda: 0)
     with pytest.raises(NotHereError, match="no NVIDIA GPU"):
         engine.EngineSession(machine.path)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_bound_call_keeps_its_memory_and_gives_it_back_at_the_end(machine, graph):
+    session = engine.EngineSession(machine.path, cuda_graph=graph)
+    image = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
+    call = session.bind({"image": image})
+    held = dict.fromkeys(FakeCuda.memory)
+    assert len(held) == 2
+    for _ in range(3):
+        np.testing.assert_array_equal(call()["seg"], image * 2)
+        assert dict.fromkeys(FakeCuda.memory) == held  # nothing is allocated while it is timed
+        session({"image": image[:1] + 1})  # has memory of its own
+        assert session.device_clock() == 0.25  # between the events, without the copies
+    assert getattr(session._cuda, "launches", 0) == (3 if graph else 0)
+    assert session.runtime == "TensorRT 10.3.0" + (" (CUDA graph)" if graph else "")
+    session.device_clock = None
+    del call
+    assert FakeCuda.memory == {}
+
+
+def test_a_call_that_cannot_be_bound_leaks_nothing(machine):
+    session = engine.EngineSession(machine.path)
+    with pytest.raises(AskedError, match="outside the engine's profile"):
+        session.bind({"image": np.zeros((5, 3, 2, 2), np.float32)})
+    assert FakeCuda.memory == {}
