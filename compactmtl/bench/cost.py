@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from compactmtl.bench.elsewhere import SERVED, why_not_served
 from compactmtl.board.driver import num_gpus
 from compactmtl.environment import version
 from compactmtl.errors import UsageError
@@ -34,6 +35,8 @@ def why_not_run(path: Path) -> str:
     """Say why a file cannot be measured here; empty where it can."""
     if path.suffix == PROGRAM:
         return "torch runs it: give --torch eager, or compile"
+    if path.suffix in SERVED:
+        return why_not_served(path)
     if path.suffix == ENGINE:
         return "" if num_gpus() else "an engine, and no NVIDIA GPU answers here"
     if path.suffix not in RUNTIMES:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compactmtl.bench.cost import PROGRAM
+from compactmtl.bench.elsewhere import SERVED, open_served
 from compactmtl.board.bench.items import Item, items_of
 from compactmtl.board.errors import AskedError
 from compactmtl.board.onnx_session import PROVIDERS
@@ -68,6 +69,8 @@ def make_items(files: Mapping[str, Path], ways: Ways, *, threads: int) -> dict[s
                 items[f"{name.removesuffix(PROGRAM)}.{mode}"] = Item(
                     path, partial(_open_torch, path, threads, mode, ways.device)
                 )
+        elif path.suffix in SERVED:
+            items[name] = Item(path, partial(open_served, path, threads=threads))
         else:
             items |= items_of(
                 {name: path},

@@ -64,6 +64,13 @@ def _verify_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
     return {"verified": found}
 
 
+def _serve_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
+    from compactmtl.board.bench.serve import serve  # brings numpy
+
+    serve(asked.file, threads=asked.threads)
+    return {}
+
+
 def _say(line: str, stream: TextIO) -> None:
     stream.write(f"{line}\n")
     stream.flush()
@@ -114,6 +121,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--json", action="store_true", help="Print the sidecars as one JSON document.")
     add_bench(verbs)
+    serve = verbs.add_parser("serve", help="Run a file for another process that says when.")
+    serve.set_defaults(call=_serve_verb, json=False)
+    serve.add_argument("file", type=Path, metavar="FILE", help="An exported file.")
+    serve.add_argument("--threads", type=int, default=1, metavar="N", help="On a CPU.")
     check = verbs.add_parser("verify", help="Run files on stored inputs, compare the outputs.")
     check.set_defaults(call=_verify_verb)
     check.add_argument("files", type=Path, nargs="+", metavar="FILE", help="Exported files.")

@@ -9,9 +9,13 @@ from typing import Protocol
 
 from compactmtl.board.engine import EngineSession
 from compactmtl.board.errors import AskedError
+from compactmtl.board.executorch_session import ExecuTorchSession
+from compactmtl.board.litert_session import LiteRtSession
 from compactmtl.board.onnx_session import OnnxSession
 from compactmtl.board.openvino_session import OpenVinoSession
 from compactmtl.board.tensors import Array, InputInfo
+
+SUFFIXES = (".onnx", ".xml", ".engine", ".tflite", ".pte")
 
 
 class Session(Protocol):
@@ -38,6 +42,10 @@ class Session(Protocol):
         """Tells how many ms the last bound call computed on an accelerator; None without one."""
 
     @property
+    def own_ns(self) -> Callable[[], tuple[int, int]] | None:
+        """Tells wall and CPU time of the last call where another process ran it; else None."""
+
+    @property
     def load_ms(self) -> float:
         """Wall time from the file to the ready artefact."""
 
@@ -62,7 +70,7 @@ def open_session(
     """Load an artefact.
 
     Args:
-        path: An ``.onnx``, ``.xml`` (OpenVINO) or ``.engine`` file.
+        path: A file with one of ``SUFFIXES``.
         threads: Threads of a runtime on the CPU.
         provider: Of an ONNX file: ONNX Runtime's execution provider.
         cuda_graph: Of an engine: launch a recorded CUDA graph where calls are timed.
@@ -81,7 +89,11 @@ def open_session(
         return OpenVinoSession(path, threads=threads)
     if path.suffix == ".engine":
         return EngineSession(path, cuda_graph=cuda_graph)
+    if path.suffix == ".tflite":
+        return LiteRtSession(path, threads=threads)
+    if path.suffix == ".pte":
+        return ExecuTorchSession(path)
     raise AskedError(
-        f"nothing runs `{path.name}`: suffix `{path.suffix}`, expected .onnx, .xml or .engine",
+        f"nothing runs `{path.name}`: suffix `{path.suffix}`, expected {', '.join(SUFFIXES)}",
         hint="give files that `compactmtl export` wrote, or their folder",
     )

@@ -4,6 +4,8 @@ The same convolution in each. ``LYING`` shows that the oracle sees a session tha
 something else, or hands out memory that it writes again.
 """
 
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from compactmtl.bench.cost import why_not_run
+from compactmtl.bench.elsewhere import SERVED, open_served
+from compactmtl.bench.served import ServedSession
 from compactmtl.bench.ways import Ways, make_items
-from compactmtl.board.errors import AskedError, NotHereError, RunError
+from compactmtl.board.errors import AskedError, DamagedError, NotHereError, RunError
 from compactmtl.board.sessions import open_session
-from compactmtl.errors import UsageError
+from compactmtl.errors import MissingExtraError, UsageError
 
 WEIGHT = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
-RUNTIMES = ["onnx", "openvino", "eager", pytest.param("compile", marks=pytest.mark.slow)]
+RUNTIMES = ["onnx", "openvino", "eager", "served", pytest.param("compile", marks=pytest.mark.slow)]
 
 
 def save_onnx(path: Path) -> Path:
@@ -71,6 +76,8 @@ def load(files, tmp_path_factory):
             path = tmp_path_factory.mktemp("ir") / "m.xml"
             openvino.save_model(openvino.convert_model(files["onnx"]), path, compress_to_fp16=False)
             return open_session(path, threads=threads)
+        if runtime == "served":
+            return ServedSession(files["onnx"], python=Path(sys.executable), threads=threads)
         if runtime == "onnx":
             return open_session(files["onnx"], threads=threads)
         (item,) = make_items(
@@ -176,6 +183,37 @@ def test_a_provider_that_falls_back_to_the_cpu_is_seen(files, monkeypatch):
         pytest.raises(NotHereError, match="CUDAExecutionProvider does not start"),
     ):
         open_session(files["onnx"], provider="cuda")
+
+
+def test_what_runs_in_another_process_times_itself(load):
+    session = load("served")
+    call = session.bind({"image": image(1, 1, 3, 64, 64)})
+    call()
+    first = session.own_ns()
+    assert min(first) > 0
+    call()
+    assert session.own_ns() != first  # of the last call, each time
+
+
+def test_another_process_that_refuses_or_dies_is_one_line(files, tmp_path):
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(b"not a model")
+    with pytest.raises(DamagedError, match=r"bad\.onnx"):
+        ServedSession(bad, python=Path(sys.executable), threads=1)
+    session = ServedSession(files["onnx"], python=Path(sys.executable), threads=1)
+    session._process.kill()
+    with pytest.raises(RunError, match="died with exit code -9"):
+        session({"image": image(1, 1, 3, 8, 6)})
+
+
+def test_a_runtime_in_no_python_names_the_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name, target in (("m.tflite", "litert"), ("m.pte", "executorch")):
+        if find_spec(SERVED[Path(name).suffix]) is not None:
+            continue
+        assert f"--target {target} --install" in why_not_run(tmp_path / name)
+        with pytest.raises(MissingExtraError):
+            open_served(tmp_path / name, threads=1)
 
 
 def test_ways_that_do_not_exist(files):

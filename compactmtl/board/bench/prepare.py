@@ -72,5 +72,7 @@ def prepare(
                 f"output `{output}` of `{item.path}` holds NaN or Inf on inputs: {source}",
                 hint="a model that computes nothing is not worth timing; check its weights",
             )
-    call = session.bind(inputs)
-    return Ready(item, session, inputs, source, call, first_ms, memory.added(mark))
+    added = memory.added(mark)
+    if session.own_ns is not None:  # it is loaded, and timed, in another process
+        first_ms, added = session.own_ns()[0] / 1e6, None
+    return Ready(item, session, inputs, source, session.bind(inputs), first_ms, added)
