@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from compactmtl.board import errors as board
+from compactmtl.board.own_times import OwnTimes
 from compactmtl.board.stored import read_arrays
 from compactmtl.board.tensors import Array, InputInfo
 from compactmtl.remote.application import NAME, make_application
@@ -19,7 +20,7 @@ from compactmtl.remote.application import NAME, make_application
 class ServedSession:
     """An artefact loaded by ``compactmtl.board serve`` in another Python; see ``Session``.
 
-    Calls run there, when this process says so, and are timed there: ``own_ns`` has the figures.
+    Calls run there, when this process says so, and are timed there.
 
     Args:
         path: The artefact.
@@ -54,7 +55,6 @@ class ServedSession:
         self.load_ms = float(found["load_ms"])
         self.device = "cpu"
         self.device_clock: Callable[[], float] | None = None
-        self.own_ns: Callable[[], tuple[int, int]] | None = lambda: self._last
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run once; see ``Session``.
@@ -63,13 +63,17 @@ class ServedSession:
             BoardError: The runtime refuses the inputs.
         """
         target = Path(self._folder.name) / "outputs.npz"
-        self._ask("run", self._store(inputs), str(target))
+        self._last = self._ask("run", self._store(inputs), str(target))
         return read_arrays(target, hint="")
 
-    def bind(self, inputs: Mapping[str, Array]) -> Callable[[], object]:
+    def bind(self, inputs: Mapping[str, Array]) -> OwnTimes:
         """Return a call for timing; there is one at a time; see ``Session``."""
         self._ask("bind", self._store(inputs))
-        return lambda: self._ask("time")
+        return OwnTimes(self._time, self._last)
+
+    def _time(self) -> tuple[int, int]:
+        self._last = self._ask("time")
+        return self._last
 
     def _store(self, inputs: Mapping[str, Array]) -> str:
         path = Path(self._folder.name) / "inputs.npz"
@@ -77,7 +81,7 @@ class ServedSession:
         np.savez(path, **arrays)
         return str(path)
 
-    def _ask(self, *command: str) -> None:
+    def _ask(self, *command: str) -> tuple[int, int]:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(command) + "\n")
@@ -85,7 +89,7 @@ class ServedSession:
         except BrokenPipeError:
             pass  # the answer, or that there is none, says why
         found = self._answer()
-        self._last = (found.get("wall_ns", 0), found.get("cpu_ns", 0))
+        return found.get("wall_ns", 0), found.get("cpu_ns", 0)
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None

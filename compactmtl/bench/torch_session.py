@@ -64,7 +64,6 @@ class TorchSession:
         self.device = device
         self.includes = "new tensors for the outputs"
         self.device_clock: Callable[[], float] | None = None
-        self.own_ns: Callable[[], tuple[int, int]] | None = None
         if device == "cuda":
             self.includes = "copies of inputs to the GPU and of outputs back"
             event: Any = torch.cuda.Event

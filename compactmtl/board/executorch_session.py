@@ -45,7 +45,6 @@ class ExecuTorchSession:
         self.runtime = f"executorch {metadata.version(PACKAGE)} (threads of its own choice)"
         self.device = "cpu"
         self.device_clock: Callable[[], float] | None = None
-        self.own_ns: Callable[[], tuple[int, int]] | None = None
         self.includes = "no copies of outputs"
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:

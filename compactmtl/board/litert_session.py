@@ -44,7 +44,6 @@ class LiteRtSession:
         self.runtime = f"litert {metadata.version(PACKAGE)}"
         self.device = "cpu"
         self.device_clock: Callable[[], float] | None = None
-        self.own_ns: Callable[[], tuple[int, int]] | None = None
         self.includes = "copies of inputs and outputs"
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -116,7 +116,6 @@ class OnnxSession:
         self.runtime = f"onnxruntime {ort.__version__}"
         self.device = "cpu"
         self.device_clock: Callable[[], float] | None = None
-        self.own_ns: Callable[[], tuple[int, int]] | None = None
         self.includes = "new arrays for the outputs"
         if provider != "cpu":
             self.runtime += f" ({provider})"

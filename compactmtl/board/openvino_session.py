@@ -91,7 +91,6 @@ class OpenVinoSession:
         self.runtime = runtime()
         self.device = "cpu"
         self.device_clock: Callable[[], float] | None = None
-        self.own_ns: Callable[[], tuple[int, int]] | None = None
         self.includes = "no copies"
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:

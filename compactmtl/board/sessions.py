@@ -42,10 +42,6 @@ class Session(Protocol):
         """Tells how many ms the last bound call computed on an accelerator; None without one."""
 
     @property
-    def own_ns(self) -> Callable[[], tuple[int, int]] | None:
-        """Tells wall and CPU time of the last call where another process ran it; else None."""
-
-    @property
     def load_ms(self) -> float:
         """Wall time from the file to the ready artefact."""
 
@@ -56,6 +52,7 @@ class Session(Protocol):
         """Return a call that runs once on these inputs, for timing.
 
         It is over when the outputs lie in the machine's memory; the next call may overwrite them.
+        Where another process runs it, it is an ``OwnTimes``.
         """
 
 

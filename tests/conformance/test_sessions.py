@@ -189,10 +189,10 @@ def test_what_runs_in_another_process_times_itself(load):
     session = load("served")
     call = session.bind({"image": image(1, 1, 3, 64, 64)})
     call()
-    first = session.own_ns()
+    first = (call.wall_ns, call.cpu_ns)
     assert min(first) > 0
     call()
-    assert session.own_ns() != first  # of the last call, each time
+    assert (call.wall_ns, call.cpu_ns) != first  # of the last call, each time
 
 
 def test_another_process_that_refuses_or_dies_is_one_line(files, tmp_path):

@@ -11,6 +11,7 @@ from compactmtl.board.bench.inputs import make_inputs
 from compactmtl.board.bench.items import Item
 from compactmtl.board.bench.memory import PeakMemory
 from compactmtl.board.errors import NotFiniteError
+from compactmtl.board.own_times import OwnTimes
 from compactmtl.board.sessions import Session
 from compactmtl.board.stored import Stored
 from compactmtl.board.tensors import Array
@@ -73,6 +74,7 @@ def prepare(
                 hint="a model that computes nothing is not worth timing; check its weights",
             )
     added = memory.added(mark)
-    if session.own_ns is not None:  # it is loaded, and timed, in another process
-        first_ms, added = session.own_ns()[0] / 1e6, None
-    return Ready(item, session, inputs, source, session.bind(inputs), first_ms, added)
+    call = session.bind(inputs)
+    if isinstance(call, OwnTimes):  # it is loaded, and was timed, in another process
+        first_ms, added = call.wall_ns / 1e6, None
+    return Ready(item, session, inputs, source, call, first_ms, added)

@@ -120,11 +120,6 @@ def measure(
                 for name, each in ready.items()
                 if (clock := each.session.device_clock) is not None
             },
-            own_ns={
-                name: own
-                for name, each in ready.items()
-                if (own := each.session.own_ns) is not None
-            },
             limit=limit,
         )
     throughput: dict[str, Throughput] = {}
@@ -135,7 +130,6 @@ def measure(
                 seconds=ALONE_SHARE * settings.seconds,
                 ran=ran,
                 name=name,
-                own_ns=each.session.own_ns,
                 limit=limit,
             )
     first = next(iter(ready.values()))

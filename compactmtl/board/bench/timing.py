@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from compactmtl.board.bench.limit import Limit, Unlimited
 from compactmtl.board.errors import AskedError
+from compactmtl.board.own_times import OwnTimes
 
 SECONDS = 10.0
 ROUNDS = 50
@@ -46,7 +47,8 @@ class Throughput:
 
     Attributes:
         calls: How many.
-        seconds: From the begin of the first to the end of the last.
+        seconds: From the begin of the first to the end of the last; the sum of all where another
+            process ran them.
     """
 
     calls: int
@@ -61,7 +63,6 @@ def interleave(
     seed: int = 0,
     on_round: Callable[[], None] | None = None,
     device_clocks: Mapping[str, Callable[[], float]] | None = None,
-    own_ns: Mapping[str, Callable[[], tuple[int, int]]] | None = None,
     limit: Limit | None = None,
 ) -> dict[str, Timings]:
     """Time all calls in turns, until both limits are reached.
@@ -79,8 +80,6 @@ def interleave(
         on_round: Called after each recorded round, outside the timed parts.
         device_clocks: Name to what tells how many ms the last call took on an accelerator; asked
             after each call, outside the timed part.
-        own_ns: Name to what tells wall and CPU time of the last call, where another process ran
-            and timed it; taken in place of the clocks here.
         limit: Told, outside the timed parts, which call runs.
 
     Raises:
@@ -92,7 +91,7 @@ def interleave(
     names = list(calls)
     shuffle = random.Random(seed).shuffle
     guard = limit or Unlimited()
-    clocks, others = device_clocks or {}, own_ns or {}
+    clocks = device_clocks or {}
     wall: dict[str, list[int]] = {name: [] for name in names}
     cpu: dict[str, list[int]] = {name: [] for name in names}
     device: dict[str, list[float]] = {name: [] for name in clocks}
@@ -106,11 +105,10 @@ def interleave(
             call()
             cpu_end, wall_end = time.process_time_ns(), time.perf_counter_ns()
             guard.end()
-            taken = (wall_end - wall_start, cpu_end - cpu_start)
-            if name in others:
-                taken = others[name]()
-            wall[name].append(taken[0])
-            cpu[name].append(taken[1])
+            if isinstance(call, OwnTimes):
+                wall_start, wall_end, cpu_start, cpu_end = 0, call.wall_ns, 0, call.cpu_ns
+            wall[name].append(wall_end - wall_start)
+            cpu[name].append(cpu_end - cpu_start)
             if name in clocks:
                 device[name].append(clocks[name]())
 
@@ -142,7 +140,6 @@ def back_to_back(
     seconds: float,
     ran: Callable[[], None],
     name: str = "",
-    own_ns: Callable[[], tuple[int, int]] | None = None,
     limit: Limit | None = None,
 ) -> Throughput:
     """Call without a pause until the time is up, at least three times.
@@ -152,11 +149,10 @@ def back_to_back(
         seconds: Shortest total time.
         ran: Called after each call.
         name: What the limit calls it.
-        own_ns: Tells the time of the last call where another process ran it; the sum counts then.
         limit: Told which call runs.
     """
     guard = limit or Unlimited()
-    calls = own_total = 0
+    calls = own_ns = 0
     with no_garbage_collection():
         started = time.perf_counter()
         while calls < WARMUP_ROUNDS or time.perf_counter() - started < seconds:
@@ -165,9 +161,10 @@ def back_to_back(
             guard.end()
             ran()
             calls += 1
-            if own_ns is not None:
-                own_total += own_ns()[0]
-        return Throughput(calls, own_total / 1e9 if own_ns else time.perf_counter() - started)
+            if isinstance(call, OwnTimes):
+                own_ns += call.wall_ns
+        seconds = time.perf_counter() - started
+        return Throughput(calls, own_ns / 1e9 if isinstance(call, OwnTimes) else seconds)
 
 
 def check_protocol(seconds: float, rounds: int) -> None:

@@ -56,7 +56,6 @@ def make_item(tmp_path, clock):
             device=device,
             includes="nothing",
             load_ms=1.0,
-            own_ns=None,
             device_clock=None if device == "cpu" else lambda: 0.5,
             bind=lambda inputs: lambda: run(inputs),
         )

@@ -4,8 +4,9 @@ import time
 import pytest
 
 from compactmtl.board.bench import timing
-from compactmtl.board.bench.timing import interleave
+from compactmtl.board.bench.timing import back_to_back, interleave
 from compactmtl.board.errors import AskedError
+from compactmtl.board.own_times import OwnTimes
 
 
 def recorder(log, name):
@@ -103,3 +104,20 @@ def test_the_garbage_collector_is_off_meanwhile_and_on_again():
 def test_settings_that_measure_nothing(calls, settings, message):
     with pytest.raises(AskedError, match=message):
         interleave(calls, **settings)
+
+
+def test_what_another_process_times_counts_by_its_clocks(monkeypatch):
+    clock = FakeClock()
+    monkeypatch.setattr(timing, "time", clock)
+
+    def run():
+        clock.sleep()  # the way there and back
+        return 3_000_000, 2_000_000
+
+    call = OwnTimes(run, (0, 0))
+    found = interleave({"there": call, "here": clock.sleep}, seconds=0, rounds=5)
+    assert list(found["there"].wall_ms) == [3.0] * 5
+    assert list(found["there"].cpu_ms) == [2.0] * 5
+    assert list(found["here"].wall_ms) == [10.0] * 5
+    alone = back_to_back(call, seconds=0.1, ran=lambda: None)
+    assert (alone.calls, alone.seconds) == (10, pytest.approx(0.03))
