@@ -11,9 +11,12 @@ from compactmtl.bench.cost import RUNTIMES, count
 from compactmtl.bench.device import check_device
 from compactmtl.bench.record import BenchRecord, parse_record
 from compactmtl.bench.ways import Ways, make_items
+from compactmtl.board.bench.gpu_watch import GpuWatch
 from compactmtl.board.bench.inputs import make_inputs
 from compactmtl.board.bench.limit import TimeLimit
 from compactmtl.board.bench.run import Settings, measure
+from compactmtl.board.cudart import Cuda
+from compactmtl.board.nvml import Nvml
 from compactmtl.board.stored import Stored
 from compactmtl.board.tensors import InputInfo
 from compactmtl.environment import cpu_model, environment
@@ -52,6 +55,7 @@ def run_bench(
         ways = Ways(providers or (device,), torch, device, cuda_graph)
         items = make_items(chosen.files, ways, threads=threads)
         limit = stack.enter_context(TimeLimit(time_limit)) if time_limit is not None else None
+        gpu = stack.enter_context(GpuWatch(Nvml(Cuda().bus_id()))) if device == "cuda" else None
         document = measure(
             items,
             settings,
@@ -59,9 +63,12 @@ def run_bench(
             stored=chosen.stored,
             also=[(COMPACT, name) for name in chosen.variants if {COMPACT, name} <= set(items)],
             left_out=chosen.left_out,
+            watch=gpu,
             limit=limit,
             on_round=on_round,
         )
+        if gpu is not None:
+            document["device"] = gpu.describe()
         record = complete(document, chosen, {name: item.path for name, item in items.items()})
     if earlier is None:
         return record

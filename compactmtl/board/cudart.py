@@ -56,6 +56,12 @@ class Cuda:
         """Wait until all that was asked for is done."""
         self._check("cudaStreamSynchronize", ctypes.c_void_p(self.stream))
 
+    def bus_id(self) -> str:
+        """Return the PCI address of the GPU."""
+        text = ctypes.create_string_buffer(32)
+        self._check("cudaDeviceGetPCIBusId", text, ctypes.c_int(len(text)), ctypes.c_int(0))
+        return text.value.decode()
+
     def event(self) -> int:
         """Return a new event; ``mark`` sets it."""
         event = ctypes.c_void_p()
