@@ -186,7 +186,7 @@ def test_further_files_are_checked_too(tmp_path):
 def test_files_that_cannot_run_here(tmp_path):
     path = make(tmp_path)
     for name, content, kind in (
-        ("model.pte", b"x", AskedError),
+        ("model.mlpackage", b"x", AskedError),
         ("model.engine", b"ftrt" + bytes(24), NotHereError),
         ("model.engine", b"no engine", DamagedError),
     ):

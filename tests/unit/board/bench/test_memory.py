@@ -13,12 +13,12 @@ def test_what_a_block_adds_at_its_peak_is_seen_after_it_is_gone():
     mark = found.mark()
     if mark is None:
         pytest.skip("this system does not let a process reset its peak")
-    held = np.ones(40 * 2**17)  # 40 MiB
+    held = np.ones(200 * 2**17)  # 200 MiB: beside it, what else comes and goes here is little
     held.sum()
     del held
-    assert 35 < found.added(mark) < 80
+    assert 100 < found.added(mark) < 300
     mark = found.mark()
-    assert found.added(mark) < 20  # the earlier peak is not this block's
+    assert found.added(mark) < 100  # the earlier peak is not this block's
     assert found.total() > mark  # and not forgotten
 
 
