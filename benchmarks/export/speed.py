@@ -55,13 +55,14 @@ def time_files(files: Sequence[Path], protocol: Protocol) -> Timed:
     record = bench(
         files, threads=protocol.threads, seconds=protocol.seconds, rounds=protocol.rounds
     )
-    against = {pair.rpartition("/")[2]: (pair, ratio) for pair, ratio in record.ratios.items()}
     figures = []
+    firsts: dict[str, str] = {}
     for name, candidate in record.candidates.items():
         figure: Row = {"runtime": candidate.runtime, "macs": candidate.macs}
-        if name in against:
-            pair, ratio = against[name]
-            figure |= speedup(pair.removesuffix(f"/{name}"), ratio.cpu, ratio.cpu_interval)
+        first = firsts.setdefault(candidate.runtime, name)
+        if first != name:
+            ratio = record.ratios[f"{first}/{name}"]
+            figure |= speedup(first, ratio.cpu, ratio.cpu_interval)
         figures.append(figure | {"cpu_ms_p50": candidate.cpu_ms.p50})
     return figures, record.model_dump(mode="json")
 
