@@ -40,7 +40,7 @@ def bench(
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
-) -> None:
+) -> int:
     """Measure the compact model against its dense twin.
 
     Runs every exported file of the folder that descends from its model.pt2, or the files that are
@@ -64,7 +64,7 @@ def bench(
       compactmtl bench --baseline good.json --max-regression 5%
     """
     from compactmtl.bench import bench as run
-    from compactmtl.bench.baseline import check_regression, parse_share
+    from compactmtl.bench.baseline import parse_share, regression
     from compactmtl.bench.record import RECORD, write_record
 
     chosen = targets or [DEFAULT_FOLDER]
@@ -90,4 +90,7 @@ def bench(
     if path is not None:
         write_record(path, record)
     show(record, path)
-    check_regression(record, limit)
+    if (slower := regression(record, limit)) is None:
+        return 0
+    console.error(slower.message, slower.hint)
+    return slower.exit_code

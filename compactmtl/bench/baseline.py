@@ -93,11 +93,10 @@ def compare(
     return found
 
 
-def check_regression(record: BenchRecord, max_regression: float) -> None:
-    """Raise what a record's comparison with its baseline found.
+def regression(record: BenchRecord, max_regression: float) -> RegressionError | None:
+    """Return what a record's comparison with its baseline found; None: nothing became slower.
 
-    Raises:
-        RegressionError: A candidate became slower than the limit allows.
+    It is not raised: the measurement went well, and its record is the result.
     """
     slower = [
         f"`{name}` takes {each.ratio:.3f} times as long ({each.interval[0]:.3f} to "
@@ -105,11 +104,12 @@ def check_regression(record: BenchRecord, max_regression: float) -> None:
         for name, each in record.baseline.items()
         if each.verdict == "regression"
     ]
-    if slower:
-        raise RegressionError(
-            f"slower than the baseline by more than {max_regression:.4g}: {'; '.join(slower)}",
-            hint="measure again to be sure; loading a file anew alone is worth about 1 %",
-        )
+    if not slower:
+        return None
+    return RegressionError(
+        f"slower than the baseline by more than {100 * max_regression:g} %: {'; '.join(slower)}",
+        hint="measure again to be sure; loading a file anew alone is worth about 1 %",
+    )
 
 
 def parse_share(text: str) -> float:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from compactmtl.bench.baseline import check_regression, compare, parse_share, read_baseline
+from compactmtl.bench.baseline import compare, parse_share, read_baseline, regression
 from compactmtl.bench.record import (
     BenchRecord,
     Candidate,
@@ -148,10 +148,11 @@ def test_other_settings_or_machines_are_refused_before_anything_runs(tmp_path, c
 def test_regressions_have_an_exit_code_of_their_own():
     slow = compared(times(0, 1.5), times(1))
     found = record({"a": candidate(times(0))}).model_copy(update={"baseline": {"a": slow}})
-    with pytest.raises(RegressionError, match=r"`a` takes 1\.5") as error:
-        check_regression(found, 0.05)
-    assert error.value.exit_code == 23
-    check_regression(record({}), 0.05)
+    error = regression(found, 0.05)
+    assert isinstance(error, RegressionError)
+    assert "by more than 5 %: `a` takes 1.5" in error.message
+    assert error.exit_code == 23
+    assert regression(record({}), 0.05) is None
 
 
 @pytest.mark.parametrize("text", ["5", "0.05", "-5%", "%", "5%%"])
@@ -174,5 +175,7 @@ def test_the_verb_compares_and_writes_before_it_fails(folder, capsys):
     captured = capsys.readouterr()
     assert "regression" in captured.out
     assert "slower than the baseline" in captured.err
+    assert run([*args, "--baseline", str(folder / "good.json"), "--json"]) == 23
+    assert json.loads(capsys.readouterr().out)["baseline"]  # one document, the record
     written = json.loads(path.read_text())["baseline"]
     assert {each["verdict"] for each in written.values()} == {"regression"}
