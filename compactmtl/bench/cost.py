@@ -1,8 +1,8 @@
 """What an artefact costs, counted in the file itself, whatever its runtime."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from compactmtl.bench.complexity import Complexity
 from compactmtl.bench.elsewhere import SERVED, why_not_served
 from compactmtl.board.driver import num_gpus
 from compactmtl.environment import version
@@ -14,21 +14,6 @@ RUNTIMES = {".onnx": "onnxruntime", ".xml": "openvino"}
 PROGRAM, ENGINE = ".pt2", ".engine"
 EXTRAS = ("openvino",)
 """Packages that are extras of the same name."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What an artefact costs at given inputs.
-
-    Attributes:
-        macs: Multiply-accumulates; FLOPs are twice as many.
-        num_params: Elements of all floating-point constants.
-        uncounted: Operations present that hold MACs which are not in ``macs``.
-    """
-
-    macs: int
-    num_params: int
-    uncounted: tuple[str, ...]
 
 
 def why_not_run(path: Path) -> str:
@@ -47,20 +32,19 @@ def why_not_run(path: Path) -> str:
     return ""
 
 
-def count(path: Path, inputs: Arrays) -> Cost:
-    """Count MACs and parameters of an artefact at the shapes of these inputs.
+def count(path: Path, inputs: Arrays) -> Complexity:
+    """Count MACs, parameters and memory of an artefact at the shapes of these inputs.
 
     Raises:
         UsageError: There is no counter for files of this suffix.
         BenchError: It does not run on these inputs.
     """
     if path.suffix == ".onnx":
-        from compactmtl.bench.complexity import count_onnx
+        from compactmtl.bench.onnx_graph import count_onnx
 
-        found = count_onnx(path, inputs)
-        return Cost(found.macs, found.num_params, found.uncounted)
+        return count_onnx(path, inputs)
     if path.suffix == ".xml":
-        from compactmtl.bench.openvino_cost import count_openvino
+        from compactmtl.bench.openvino_graph import count_openvino
 
         return count_openvino(path, inputs)
     raise UsageError(f"nothing counts `{path.name}`: suffix `{path.suffix}`")

@@ -3,7 +3,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from compactmtl.bench.complexity import count_onnx, read_onnx
+from compactmtl.bench.onnx_graph import count_onnx, read_onnx
 from compactmtl.errors import BenchError, CorruptFileError, MissingFileError
 
 
@@ -128,3 +128,48 @@ def test_quantised_weights_count_scales_do_not(tmp_path):
     counted = count_onnx(tmp_path / "q.onnx", {"x": rng.random((1, 3, 5, 7), dtype=np.float32)})
     assert (counted.num_params, counted.weights_bytes) == (12 + 4, 12 + 16)
     assert counted.macs == 12 * 35
+    (layer,) = counted.layers
+    assert (layer.name, layer.num_params, layer.weight_bytes) == ("w", 12 + 4, 12 + 16)
+    assert (layer.input_bytes, layer.output_bytes) == (3 * 35, 4 * 4 * 35)
+    # The float input until it is quantised, with its int8 copy; then that with the float output.
+    assert counted.peak_activation_bytes == max(5 * 3 * 35, 3 * 35 + 4 * 4 * 35)
+
+
+def branching(op):
+    """An operation of ``op`` in one branch, which reads a value of the graph around it."""
+    kind = TensorProto.FLOAT
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [helper.make_node(op if name == "then" else "Identity", reads, [f"in_{name}"])],
+            name,
+            [],
+            [helper.make_tensor_value_info(f"in_{name}", kind, None)],
+        )
+        for name, reads in (("then", ["a", "a"] if op == "MatMul" else ["a"]), ("else", ["x"]))
+    }
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"]),
+        helper.make_node("Abs", ["x"], ["b"]),
+        helper.make_node("If", ["which"], ["c"], **branches),
+        helper.make_node("Add", ["b", "c"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "one",
+        [
+            helper.make_tensor_value_info("x", kind, ["n", 4]),
+            helper.make_tensor_value_info("which", TensorProto.BOOL, []),
+        ],
+        [helper.make_tensor_value_info("y", kind, None)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+@pytest.mark.parametrize(("op", "uncounted"), [("Neg", ()), ("MatMul", ("If",))])
+def test_a_branch_is_named_only_where_it_hides_macs(tmp_path, op, uncounted):
+    onnx.save(branching(op), tmp_path / "m.onnx")
+    inputs = {"x": np.zeros((4, 4), np.float32), "which": np.array(True)}
+    found = count_onnx(tmp_path / "m.onnx", inputs)
+    assert (found.macs, found.uncounted) == (0, uncounted)
+    # x, a, b and c: the branches read x and a, so that both live until then; and the flag.
+    assert found.peak_activation_bytes == 4 * 64 + 1
