@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
+from compactmtl.cli.bench_options import Size, parse_size
 from compactmtl.cli.console import console
+from compactmtl.cli.inspect_text import part, text
 from compactmtl.cli.options import Debug, Json, Quiet
 
 
@@ -17,6 +19,10 @@ def inspect(
         str | None, typer.Option(metavar="LAYER", help="Why a layer has the channels it has.")
     ] = None,
     *,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="Count MACs and memory (ONNX, OpenVINO).")
+    ] = False,
+    size: Size = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -28,29 +34,38 @@ def inspect(
     are exactly 0; zero filters are those that make one output channel. --why takes a layer of a
     compact folder and says who reads each of its channels, and what kept it from being removed.
 
+    --cost counts MACs, FLOPs (= 2 x MACs), parameters and memory of an ONNX file or an OpenVINO IR,
+    layer by layer, at the sizes that are fixed in it, of the inputs.npz beside it, or of --size; an
+    ONNX file is run once for that, if it has ONNX's own operators only.
+
     Examples:
       compactmtl inspect runs/rooms-demo-20250101-120000-0/ckpt.pt
       compactmtl inspect compact/
       compactmtl inspect compact/ --why encoder.layer3.2.conv1
+      compactmtl inspect compact/model.onnx --cost --size 96x128
       compactmtl inspect compact/model.onnx --json | jq .totals
     """
+    from compactmtl.cli.inspect_cost import show_cost
     from compactmtl.cli.inspect_why import show_why
     from compactmtl.inspection import inspect_file
 
     if why is not None:
         show_why(file, why)
         return
+    if cost:
+        console.result(show_cost(file, parse_size(size)))
+        return
     found = inspect_file(file)
-    facts = [(name, _text(value)) for name, value in found.facts.items() if value is not None]
-    tasks = [(name, _text(spec.get("kind"))) for name, spec in found.tasks.items()]
+    facts = [(name, text(value)) for name, value in found.facts.items() if value is not None]
+    tasks = [(name, text(spec.get("kind"))) for name, spec in found.tasks.items()]
     rows = [
         (
             layer.name,
             layer.kind,
-            _text(layer.shape),
+            text(layer.shape),
             layer.num_params,
-            _part(layer.zero_groups, layer.num_groups),
-            _part(layer.zero_filters, layer.num_filters),
+            part(layer.zero_groups, layer.num_groups),
+            part(layer.zero_filters, layer.num_filters),
         )
         for layer in found.layers
     ]
@@ -69,30 +84,15 @@ def inspect(
                 f"{len(rows)} layers",
                 "",
                 found.num_params,
-                _part(total["zero_groups"], total["num_groups"]),
-                _part(total["zero_filters"], total["num_filters"]),
+                part(total["zero_groups"], total["num_groups"]),
+                part(total["zero_filters"], total["num_filters"]),
             ),
         ],
     )
+    if file.suffix == ".onnx":
+        console.info("--cost counts MACs and memory.")
     for note in found.notes:
         console.info(note)
     if found.what == "a compact model":
         console.info("--why LAYER says who reads a layer's channels, and what keeps them there.")
     console.result(document)
-
-
-def _part(part: int, whole: int) -> str:
-    return f"{part} of {whole}"
-
-
-def _text(value: object) -> str:
-    if isinstance(value, dict):
-        return "  ".join(f"{key} {_text(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        separator = " x " if any(isinstance(item, int) for item in value) else ", "
-        return separator.join(_text(item) for item in value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return f"{value:,}" if isinstance(value, int) else f"{value}"
