@@ -7,6 +7,7 @@ from compactmtl.cli.bench_options import (
     Device,
     MaxRegression,
     Provider,
+    Roofline,
     Rounds,
     Seconds,
     Size,
@@ -33,6 +34,7 @@ def bench(
     size: Size = None,
     seconds: Seconds = 10.0,
     rounds: Rounds = 50,
+    roofline: Roofline = False,
     time_limit: TimeLimit = None,
     baseline: Baseline = None,
     max_regression: MaxRegression = "5%",
@@ -55,6 +57,9 @@ def bench(
     which plan is fastest here, and how to take it. Timed calls take arrays and give arrays: pre-
     and postprocessing are not included. Writes bench.json into the folder; for files, into the
     file that --out names.
+
+    --roofline then profiles each ONNX file in runs of their own, measures what this machine attains
+    in the same runtime, and prints which layers lose most time above their limit.
 
     Examples:
       compactmtl bench
@@ -81,6 +86,7 @@ def bench(
             providers=provider or (),
             torch=torch or (),
             cuda_graph=cuda_graph,
+            roofline=roofline,
             time_limit=time_limit,
             baseline=baseline,
             max_regression=limit,

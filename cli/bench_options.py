@@ -34,6 +34,10 @@ Size = Annotated[
 ]
 Seconds = Annotated[float, typer.Option("--seconds", help="Least time of all in turns.")]
 Rounds = Annotated[int, typer.Option("--rounds", help="Least number of rounds.")]
+Roofline = Annotated[
+    bool,
+    typer.Option("--roofline", help="Show which layers are far from this machine's limits."),
+]
 TimeLimit = Annotated[
     float | None,
     typer.Option(

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compactmtl.cli.bench_roofline import show_roofline
 from compactmtl.cli.console import console
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def show(record: "BenchRecord", path: Path | None) -> None:
         console.table("", table.RATIO_COLUMNS, table.ratio_rows(record))
     if record.baseline:
         console.table("", table.BASELINE_COLUMNS, table.baseline_rows(record))
+    show_roofline(record)
     if found := table.fastest(record):
         console.info(found)
     for name, reason in record.left_out.items():

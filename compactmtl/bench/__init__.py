@@ -20,6 +20,7 @@ def bench(
     providers: Sequence[str] = (),
     torch: Sequence[str] = (),
     cuda_graph: bool = False,
+    roofline: bool = False,
     time_limit: float | None = None,
     baseline: str | Path | None = None,
     max_regression: float = 0.05,
@@ -41,6 +42,8 @@ def bench(
             file is a candidate in each. Empty: that of the device.
         torch: ``eager``, ``compile`` or both: measure the models in torch itself, too.
         cuda_graph: Launch engines as recorded CUDA graphs.
+        roofline: Measure, after the timing, what the machine attains in ONNX Runtime and what each
+            layer of the ONNX files takes; see ``compactmtl.bench.limits``.
         time_limit: Longest that loading a candidate, or one call of it, may take, in seconds. A
             runtime that hangs cannot be interrupted: **the process ends**, with one line and exit
             code 21.
@@ -72,6 +75,7 @@ def bench(
         providers=tuple(providers),
         torch=tuple(torch),
         cuda_graph=cuda_graph,
+        roofline=roofline,
         time_limit=time_limit,
         baseline=None if baseline is None else Path(baseline),
         max_regression=max_regression,

@@ -6,7 +6,7 @@ import tempfile
 import time
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from compactmtl.board.onnx_session import session_options
 from compactmtl.errors import BenchError
 from compactmtl.export.stored import Arrays
 
+Event = Mapping[str, Any]
 WARMUP, MIN_RUNS, MAX_RUNS = 3, 20, 200
 KERNEL = "_kernel_time"
+BRANCHES = ("If", "Loop", "Scan")
 
 
 @dataclass(frozen=True)
@@ -83,20 +85,22 @@ def profile(
     return read_profile(events)
 
 
-def read_profile(events: Sequence[Mapping[str, Any]]) -> list[Kernel]:
+def read_profile(events: Sequence[Event]) -> list[Kernel]:
     """Read the events of a profile; the first ``WARMUP`` runs do not count.
 
     Raises:
         BenchError: No run is in it.
     """
+    timed = [e for e in events if e.get("cat") == "Node" and e["name"].endswith(KERNEL)]
+    branches = _outermost(e for e in timed if e["args"]["op_name"] in BRANCHES)
     starts = sorted(e["ts"] for e in events if e.get("name") == "model_run")[WARMUP:]
     if not starts:
         raise BenchError("ONNX Runtime's profile holds no runs")
-    first: dict[str, Mapping[str, Any]] = {}
+    first: dict[str, Event] = {}
     spent: defaultdict[str, list[float]] = defaultdict(lambda: [0.0] * len(starts))
-    for event in events:
-        run = bisect_right(starts, event.get("ts", 0)) - 1
-        if event.get("cat") != "Node" or not event["name"].endswith(KERNEL) or run < 0:
+    for event in timed:
+        run = bisect_right(starts, event["ts"]) - 1
+        if run < 0 or _is_inside(event, branches):
             continue
         name = event["name"].removesuffix(KERNEL)
         first.setdefault(name, event["args"])
@@ -107,12 +111,29 @@ def read_profile(events: Sequence[Mapping[str, Any]]) -> list[Kernel]:
     ]
 
 
-def _bytes(args: Mapping[str, Any]) -> int:
+def _outermost(events: Iterable[Event]) -> list[Event]:
+    """Return branches and loops that are in no other one, in order."""
+    found: list[Event] = []
+    for event in sorted(events, key=lambda e: (e["ts"], -e["dur"])):
+        if not found or event["ts"] >= found[-1]["ts"] + found[-1]["dur"]:
+            found.append(event)
+    return found
+
+
+def _is_inside(event: Event, branches: Sequence[Event]) -> bool:
+    """Tell whether a kernel ran in a branch or a loop, whose own time holds its."""
+    index = bisect_right(branches, event["ts"], key=lambda e: e["ts"]) - 1
+    if index < 0 or branches[index] is event:
+        return False
+    return bool(event["ts"] < branches[index]["ts"] + branches[index]["dur"])
+
+
+def _bytes(args: Event) -> int:
     return sum(
         int(args.get(key, 0)) for key in ("activation_size", "parameter_size", "output_size")
     )
 
 
-def _is_integer(args: Mapping[str, Any]) -> bool:
+def _is_integer(args: Event) -> bool:
     inputs = args.get("input_type_shape") or [{}]
     return any(kind in ("int8", "uint8") for kind in inputs[0])

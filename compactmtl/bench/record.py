@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from compactmtl.bench.complexity import LayerCost
+from compactmtl.bench.limits import Rooflines
 from compactmtl.board.bench.document import FORMAT_VERSION
 from compactmtl.errors import CorruptFileError
 from compactmtl.files import read_json, write_json
@@ -68,7 +70,13 @@ class Candidate(_Strict):
     """What a timed call does beside computing."""
     inputs: dict[str, InputRecord]
     macs: int | None = None
+    flops: int | None = None
+    """Twice the MACs."""
     num_params: int | None = None
+    weights_bytes: int | None = None
+    peak_activation_bytes: int | None = None
+    """See ``compactmtl.bench.graph.peak_activation_bytes``."""
+    layers: list[LayerCost] = []
     uncounted: list[str] = []
     """Operations that hold MACs which are not in ``macs``; normally none."""
     why_not_counted: str = ""
@@ -162,6 +170,7 @@ class BenchRecord(_Strict):
         peak_rss_mib: Largest memory of the process so far, all candidates together.
         baseline: Candidates beside those of an earlier record, where one was given.
         device: What was read of the device meanwhile: power, clocks, temperatures.
+        roofline: Where the time of each candidate goes; None: not asked for.
     """
 
     format_version: Literal[2] = 2
@@ -177,6 +186,7 @@ class BenchRecord(_Strict):
     peak_rss_mib: float | None
     baseline: dict[str, Comparison] = {}
     device: dict[str, Any] = {}
+    roofline: Rooflines | None = None
 
 
 def write_record(path: Path, record: BenchRecord) -> None:

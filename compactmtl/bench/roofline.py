@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from compactmtl.bench.complexity import Complexity, LayerCost
+from compactmtl.bench.complexity import LayerCost
 from compactmtl.bench.kernel_names import KernelNames
 from compactmtl.bench.kernel_times import Kernel, profile
 from compactmtl.bench.limits import BETWEEN, OTHER, Machine, Roofline, Rooflines, Row
@@ -21,13 +21,13 @@ class Timed:
     Attributes:
         path: The file.
         inputs: What it was run with.
-        complexity: What was counted in it.
+        layers: What was counted in it.
         run_us: Typical time of a whole run without a profiler, in microseconds.
     """
 
     path: Path
     inputs: Arrays
-    complexity: Complexity
+    layers: tuple[LayerCost, ...]
     run_us: float
 
 
@@ -49,9 +49,8 @@ def measure_rooflines(artefacts: Mapping[str, Timed], *, threads: int) -> Roofli
     machine = measure_machine(threads=threads, integer=integer)
     found = {}
     for name, each in chosen.items():
-        layers = each.complexity.layers
-        names = KernelNames(read_onnx(each.path).graph, (layer.node for layer in layers))
-        found[name] = hold_against(machine, profiles[name], layers, names, run_us=each.run_us)
+        names = KernelNames(read_onnx(each.path).graph, (layer.node for layer in each.layers))
+        found[name] = hold_against(machine, profiles[name], each.layers, names, run_us=each.run_us)
     return Rooflines(
         machine=machine,
         artefacts=found,

@@ -9,16 +9,16 @@ from compactmtl.bench.baseline import compare, read_baseline
 from compactmtl.bench.candidates import COMPACT, Chosen, choose
 from compactmtl.bench.cost import RUNTIMES, count
 from compactmtl.bench.device import check_device
+from compactmtl.bench.fed import fed_inputs
 from compactmtl.bench.record import BenchRecord, parse_record
 from compactmtl.bench.ways import Ways, make_items
+from compactmtl.bench.with_roofline import with_roofline
 from compactmtl.board.bench.gpu_watch import GpuWatch
-from compactmtl.board.bench.inputs import make_inputs
 from compactmtl.board.bench.limit import TimeLimit
 from compactmtl.board.bench.run import Settings, measure
 from compactmtl.board.cudart import Cuda
 from compactmtl.board.nvml import Nvml
 from compactmtl.board.stored import Stored
-from compactmtl.board.tensors import InputInfo
 from compactmtl.environment import cpu_model, environment
 from compactmtl.export.board_errors import translated
 
@@ -35,6 +35,7 @@ def run_bench(
     providers: tuple[str, ...],
     torch: tuple[str, ...],
     cuda_graph: bool,
+    roofline: bool,
     time_limit: float | None,
     baseline: Path | None,
     max_regression: float,
@@ -69,7 +70,9 @@ def run_bench(
         )
         if gpu is not None:
             document["device"] = gpu.describe()
-        record = complete(document, chosen, {name: item.path for name, item in items.items()})
+        files = {name: item.path for name, item in items.items()}
+        record = complete(document, chosen, files)
+        record = with_roofline(record, files, chosen.stored) if roofline else record
     if earlier is None:
         return record
     comparison = compare(record, earlier, max_regression=max_regression)
@@ -100,11 +103,13 @@ def _count(path: Path, fed: Mapping[str, Any], stored: Stored | None, batch: int
     """Return the counted fields of a candidate."""
     if path.suffix not in RUNTIMES:
         return {"why_not_counted": f"nothing counts files {path.suffix}"}
-    infos = [InputInfo(name, tuple(each.shape), each.dtype) for name, each in fed.items()]
-    inputs, _ = make_inputs(infos, stored, batch=batch, size=None)
-    cost = count(path, inputs)
+    cost = count(path, fed_inputs(fed, stored, batch))
     return {
         "macs": cost.macs,
+        "flops": cost.flops,
         "num_params": cost.num_params,
+        "weights_bytes": cost.weights_bytes,
+        "peak_activation_bytes": cost.peak_activation_bytes,
+        "layers": list(cost.layers),
         "uncounted": list(cost.uncounted),
     }

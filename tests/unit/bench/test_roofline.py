@@ -75,6 +75,14 @@ def test_a_kernel_that_runs_twice_in_a_run_counts_twice():
     assert kernel.us == (8, 8)
 
 
+def test_what_runs_in_a_branch_is_in_the_time_of_the_branch():
+    inner = [e for e in events([3] * 5, name="inner") if e["cat"] == "Node"]
+    after = [{**e, "ts": e["ts"] + 9} for e in events([4] * 5, name="after") if e["cat"] == "Node"]
+    found = [*events([9] * 5, name="branch", op="If"), *inner, *after]
+    by_name = {kernel.name: kernel.us for kernel in read_profile(found)}
+    assert by_name == {"branch": (9, 9), "after": (4, 4)}
+
+
 def test_a_profile_without_runs():
     with pytest.raises(BenchError, match="no runs"):
         read_profile(events([1, 1]))
@@ -192,8 +200,8 @@ def test_a_real_file(tmp_path, model, monkeypatch):
     inputs = {"image": np.ones((1, 3, 24, 32), np.float32)}
     counted = count_onnx(tmp_path / "m.onnx", inputs)
     timed = {
-        "m": Timed(tmp_path / "m.onnx", inputs, counted, 1e6),
-        "ir": Timed(tmp_path / "m.xml", inputs, counted, 1e6),
+        "m": Timed(tmp_path / "m.onnx", inputs, counted.layers, 1e6),
+        "ir": Timed(tmp_path / "m.xml", inputs, counted.layers, 1e6),
     }
     found = measure_rooflines(timed, threads=1)
     assert list(found.left_out) == ["ir"]

@@ -1,0 +1,36 @@
+"""A record with the roofline of its candidates."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from compactmtl.bench.fed import fed_inputs
+from compactmtl.bench.record import BenchRecord
+from compactmtl.board.stored import Stored
+
+
+def with_roofline(
+    record: BenchRecord, files: Mapping[str, Path], stored: Stored | None
+) -> BenchRecord:
+    """Profile what was timed and hold it against the machine's limits.
+
+    Args:
+        record: What was found by timing, on this machine.
+        files: File of each candidate.
+        stored: The samples of the folder.
+
+    Raises:
+        BenchError: A file does not run.
+    """
+    from compactmtl.bench.roofline import Timed, measure_rooflines  # only where it is asked for
+
+    timed = {
+        name: Timed(
+            path=files[name],
+            inputs=fed_inputs(candidate.inputs, stored, record.settings.batch),
+            layers=tuple(candidate.layers),
+            run_us=1e3 * candidate.latency_ms.p50,
+        )
+        for name, candidate in record.candidates.items()
+    }
+    found = measure_rooflines(timed, threads=record.settings.threads)
+    return record.model_copy(update={"roofline": found})
