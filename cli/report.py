@@ -33,9 +33,9 @@ def report(
     """Show it all in one HTML page.
 
     Writes report.html into the compact folder: metrics and pictures of every task, cost and
-    latency of dense and compact, channels per layer, training curves, what was verified, and the
-    environment. One file that needs nothing else. What is not there yet is named with the command
-    that makes it.
+    latency of dense and compact, each task's metric against cost, cost and channels per layer, the
+    roofline, training curves, what was verified, and the environment. One file that needs nothing
+    else. What is not there yet is named with the command that makes it.
 
     Naming a run with --run also lets the report import your own tasks and data from its recipe.
 

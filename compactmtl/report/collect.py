@@ -9,7 +9,7 @@ from compactmtl.errors import CorruptFileError, MissingFileError
 from compactmtl.explanation import WHY, read_why
 from compactmtl.files import sha256
 from compactmtl.lineage import MODEL, Artefact, read_lineage
-from compactmtl.report.documents import read_bench, read_document
+from compactmtl.report.documents import read_bench, read_document, read_evaluation
 from compactmtl.report.runs import RunRecord, find_run
 
 
@@ -28,6 +28,8 @@ class Record:
     run_was_named: bool
     """The user named the run folder, so its recipe may import the user's own parts."""
     bench: Mapping[str, Any] | None
+    evaluation: Mapping[str, Any] | None
+    """``evaluation.json``, where one scores a file of this folder."""
     artefacts: tuple[Artefact, ...]
     """Exported files that descend from the present models."""
     left_out: tuple[str, ...]
@@ -79,6 +81,7 @@ def collect(folder: Path, *, run: Path | None = None) -> Record:
         run=record,
         run_was_named=run is not None,
         bench=bench,
+        evaluation=read_evaluation(folder, lineage.artefacts),
         artefacts=lineage.artefacts,
         left_out=(*strangers, *unmeasured, *doubts),
     )

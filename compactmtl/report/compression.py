@@ -7,10 +7,13 @@ from compactmtl.report import figures, numbers
 from compactmtl.report.choices import choices
 from compactmtl.report.collect import Record
 from compactmtl.report.html import Html, facts, h, listing, missing, section, table
+from compactmtl.report.latency import latency_chart
 
 COST_ROWS = (
     ("MACs", "macs", numbers.count),
     ("Parameters", "num_params", numbers.count),
+    ("Weights", "weights_bytes", numbers.size),
+    ("Activations at their peak", "peak_activation_bytes", numbers.size),
     ("File", "size_bytes", numbers.size),
 )
 TIMES = (
@@ -31,8 +34,7 @@ def cost_section(record: Record) -> Html:
     before, after = record.compress["before"], record.compress["after"]
     if record.bench is None:
         rows = [
-            _row(label, before.get(key), after.get(key), form)
-            for label, key, form in (*COST_ROWS[:2], ("Weights", "weights_bytes", numbers.size))
+            _row(label, before.get(key), after.get(key), form) for label, key, form in COST_ROWS[:3]
         ]
         export = not record.artefacts
         command = "compactmtl export && compactmtl bench" if export else "compactmtl bench"
@@ -55,7 +57,7 @@ def cost_section(record: Record) -> Html:
         h(
             "div",
             table(("", "Dense", "Compact", "Dense / compact"), rows),
-            h("div", Html(figures.to_div(figures.latency_bars(candidates), "latency"))),
+            latency_chart(candidates),
             class_="charts",
         ),
         _ratios(record.bench),

@@ -7,6 +7,7 @@ from typing import Any
 from compactmtl.bench.candidates import MODELS
 from compactmtl.bench.record import RECORD, read_record
 from compactmtl.errors import CorruptFileError
+from compactmtl.evaluation.record import RECORD as EVALUATION
 from compactmtl.files import read_json, sha256
 from compactmtl.lineage import Artefact, read_lineage, read_variants
 
@@ -61,3 +62,26 @@ def read_bench(
                 "those that descend from the present model."
             ]
     return document, []
+
+
+def read_evaluation(folder: Path, artefacts: Sequence[Artefact]) -> dict[str, Any] | None:
+    """Return the ``evaluation.json`` that scores any of these files, None where there is none.
+
+    It is looked for in the folder and where ``compactmtl evaluate`` writes it beside the folder.
+
+    Raises:
+        CorruptFileError: The file is damaged or of another format version.
+    """
+    present = {artefact.sha256 for artefact in artefacts}
+    for path in (folder / EVALUATION, folder.resolve().parent / "evaluation" / EVALUATION):
+        if not path.is_file():
+            continue
+        document = read_document(path, ("subjects", "metrics"))
+        subjects = document["subjects"].values()
+        if not all(isinstance(each, dict) and "sha256" in each for each in subjects):
+            raise CorruptFileError(
+                f"`{path}`: a subject has no sha256", hint="run `compactmtl evaluate` again"
+            )
+        if present & {each["sha256"] for each in subjects}:
+            return document
+    return None

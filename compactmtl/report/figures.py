@@ -158,32 +158,6 @@ def layer_bars(layers: Sequence[Mapping[str, Any]], side: str) -> go.Figure:
     return figure
 
 
-def latency_bars(candidates: Mapping[str, Mapping[str, Any]]) -> go.Figure:
-    """Draw wall-clock percentiles of each candidate side by side."""
-    figure = new_figure("Latency per inference, ms")
-    for index, (name, candidate) in enumerate(candidates.items()):
-        latency = candidate.get("latency_ms", {})
-        keys = [key for key in ("p50", "p90", "p99") if latency.get(key) is not None]
-        figure.add_bar(
-            x=keys,
-            y=[latency[key] for key in keys],
-            name=html.escape(name),
-            marker_color=BEFORE if name == "dense" else TASK_COLOURS[max(0, index - 1)],
-            text=[f"{latency[key]:.3g}" for key in keys],
-            textposition="outside",
-            cliponaxis=False,
-        )
-    figure.update_layout(
-        barmode="group",
-        bargap=0.35,
-        height=400,
-        margin={"t": 56, "b": 80},
-        xaxis={"showgrid": False, "title": None},
-        legend={"y": 0.01, "yanchor": "bottom"},  # below: variants make two lines
-    )
-    return figure
-
-
 def new_figure(title: str, *, log_y: bool = False) -> go.Figure:
     """Return an empty chart in the style of the page."""
     font = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "color": INK}

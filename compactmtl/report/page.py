@@ -8,15 +8,24 @@ from compactmtl.report.compression import channels_section, cost_section, exactn
 from compactmtl.report.headline import header
 from compactmtl.report.history import environment_section, origin_section, training_section
 from compactmtl.report.html import Html, anchor, h
+from compactmtl.report.layer_costs import TITLE as LAYER_COSTS
+from compactmtl.report.layer_costs import layer_costs_section
+from compactmtl.report.roofline import TITLE as ROOFLINE
+from compactmtl.report.roofline import roofline_section
 from compactmtl.report.samples import Predictions
 from compactmtl.report.streams import TITLE as STREAMS
 from compactmtl.report.streams import streams_section
 from compactmtl.report.style import CSS
+from compactmtl.report.tradeoff import TITLE as TRADEOFF
+from compactmtl.report.tradeoff import tradeoff_section
 
 TITLES = (
     "Accuracy",
     "Predictions",
     "Cost and latency",
+    TRADEOFF,
+    LAYER_COSTS,
+    ROOFLINE,
     "Channels",
     STREAMS,
     "Training",
@@ -32,6 +41,9 @@ def render(record: Record, predictions: Predictions) -> str:
         metrics_section(record, predictions),
         predictions_section(predictions),
         cost_section(record),
+        tradeoff_section(record, predictions),
+        layer_costs_section(record),
+        roofline_section(record),
         channels_section(record),
         streams_section(record),
         training_section(record, predictions),

@@ -97,7 +97,10 @@ def test_every_link_has_its_target(page):
 
 def test_hostile_names_stay_text(complete, shown):
     folder, run = complete
-    for path in (folder / "report.json", run / "log.jsonl", run / "run.json"):
+    for path in (
+        *(folder / "report.json", folder / "bench.json"),
+        *(run / "log.jsonl", run / "run.json"),
+    ):
         text = path.read_text()
         for name in ("encoder.stage1.conv1", '"seg"', "sparse", "finished", "no rule"):
             replacement = HOSTILE.replace('"', "")
