@@ -1,11 +1,14 @@
 """A record with the roofline of its candidates."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from compactmtl.bench.fed import fed_inputs
 from compactmtl.bench.record import BenchRecord
 from compactmtl.board.stored import Stored
+
+CPU = "cpu"
 
 
 def with_roofline(
@@ -31,6 +34,13 @@ def with_roofline(
             run_us=1e3 * candidate.latency_ms.p50,
         )
         for name, candidate in record.candidates.items()
+        if candidate.device == CPU
     }
     found = measure_rooflines(timed, threads=record.settings.threads)
+    elsewhere = {
+        name: f"it computed on {candidate.device}, and the limits are those of the CPU"
+        for name, candidate in record.candidates.items()
+        if candidate.device != CPU
+    }
+    found = replace(found, left_out=found.left_out | elsewhere)
     return record.model_copy(update={"roofline": found})

@@ -68,7 +68,12 @@ def roof(machine: Mapping[str, Any], artefacts: Mapping[str, Any]) -> go.Figure:
     """Draw layers by arithmetic intensity and attained rate, on logarithmic axes."""
     figure = new_figure("Attained rate, GMAC/s")
     layers = {
-        name: [row for row in each["rows"] if row["kind"] == "layer" and row["measured_us"]]
+        name: [
+            row
+            for row in each["rows"]
+            # Zeros have no place on logarithmic axes.
+            if row["kind"] == "layer" and row["macs"] and row["num_bytes"] and row["measured_us"]
+        ]
         for name, each in artefacts.items()
     }
     every = [row for rows in layers.values() for row in rows]
@@ -126,7 +131,7 @@ def bars(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     names = [html.escape(row["name"]) for row in worst]
     limits = [min(row["limit_us"], row["measured_us"]) for row in worst]
     lost = [max(0.0, row["measured_us"] - row["limit_us"]) for row in worst]
-    figure = new_figure("Time per inference, us")
+    figure = new_figure("Time, us")
     for name, values, colour in (("limit", limits, AFTER), ("above it", lost, BEFORE)):
         figure.add_bar(
             y=names,

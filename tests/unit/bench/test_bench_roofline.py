@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from compactmtl.bench import bench
+from compactmtl.bench.candidates import choose
 from compactmtl.bench.onnx_graph import count_onnx
 from compactmtl.bench.record import read_record, write_record
+from compactmtl.bench.with_roofline import with_roofline
 from compactmtl.cli.app import run
 
 
@@ -49,3 +51,15 @@ def test_the_verb_prints_what_loses_time(folder, capsys):
     assert "where the time goes" in out
     assert "whole run" in out
     assert "GMAC/s in float32" in err
+
+
+def test_what_computed_elsewhere_is_not_held_against_the_cpu(folder):
+    record = bench(folder, seconds=0.0, rounds=3)
+    dense, compact = record.candidates.values()
+    moved = record.model_copy(
+        update={"candidates": {"dense": dense, "c": compact.model_copy(update={"device": "cuda"})}}
+    )
+    files = {"dense": folder / "dense.onnx", "c": folder / "model.onnx"}
+    found = with_roofline(moved, files, choose(folder).stored).roofline
+    assert list(found.artefacts) == ["dense"]
+    assert "computed on cuda" in found.left_out["c"]
