@@ -79,7 +79,8 @@ class Roofline:
 
     Attributes:
         rows: What its time goes to.
-        run_us: Typical time of a whole run without a profiler, in microseconds.
+        run_us: Median time of a whole run without a profiler, in microseconds: CPU time on one
+            thread, else wall time.
     """
 
     rows: tuple[Row, ...]

@@ -22,7 +22,7 @@ class Timed:
         path: The file.
         inputs: What it was run with.
         layers: What was counted in it.
-        run_us: Typical time of a whole run without a profiler, in microseconds.
+        run_us: See ``Roofline``.
     """
 
     path: Path
@@ -77,7 +77,7 @@ def hold_against(
         kernels: What was profiled.
         layers: Of the file.
         names: Finds the nodes of kernels.
-        run_us: Time of a whole run without a profiler.
+        run_us: See ``Roofline``.
     """
     costs = {layer.node: layer for layer in layers}
     of_layer: defaultdict[str, list[Kernel]] = defaultdict(list)
