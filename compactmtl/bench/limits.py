@@ -64,7 +64,10 @@ class Row:
 
     @property
     def share(self) -> float | None:
-        """Return the part of the limit that is attained; near 1 is as fast as it gets here."""
+        """Return the part of the limit that is attained; near 1 is as fast as it gets here.
+
+        More than 1 where kernels skip padding, which MACs count as if it were data.
+        """
         return self.limit_us / self.measured_us if self.bound and self.measured_us else None
 
     @property

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compactmtl.bench.kernel_times import profile
 from compactmtl.bench.limits import Machine
 
-CONVOLUTIONS = ((128, 28, 3), (64, 56, 3), (256, 28, 1))
+CONVOLUTIONS = ((128, 28, 3), (64, 56, 3), (128, 14, 3), (256, 28, 1))
 """Channels, side and kernel of well-shaped convolutions; the fastest one is the peak."""
 ADDED_BYTES = (2**16, 2**19, 2**22, 2**26)
 """Bytes of each of the three tensors of an addition: from the caches to the memory."""

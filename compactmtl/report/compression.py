@@ -189,16 +189,16 @@ def _ratios(bench: Mapping[str, Any]) -> Html | None:
     ]
     if not sentences:
         return None
-    text = " ".join(["Ratio of medians with its 95 % interval.", *sentences])
-    return h("p", text, class_="notes")
+    lead = h("p", "Ratio of medians with its 95 % interval:", class_="notes")
+    return h("div", lead, listing(sentences))
 
 
 def _verdict(bench: Mapping[str, Any]) -> Html | None:
     why = [str(reason) for reason in bench.get("why") or ()]
     if bench.get("verdict") == "ok":
         return None
-    sentence = f"Verdict: {bench.get('verdict')}. The ratio of times is not to be relied on. "
-    return missing(sentence + " ".join(why), "compactmtl bench")
+    sentence = f"Verdict: {bench.get('verdict')}. The ratio of times is not to be relied on."
+    return h("div", missing(sentence, "compactmtl bench"), listing(why))
 
 
 def _meters(census: Mapping[str, Any]) -> list[Html]:

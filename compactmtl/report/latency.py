@@ -19,7 +19,7 @@ SENTENCE = (
 def latency_chart(candidates: Candidates) -> Html:
     """Return the distribution of every candidate's wall time, with a sentence on how to read it."""
     times = {name: each["times_ms"]["wall"] for name, each in candidates.items()}
-    end = 1.15 * max(each["latency_ms"]["p99"] for each in candidates.values())
+    end = 1.3 * max(each["latency_ms"]["p95"] for each in candidates.values())
     beyond = sum(time > end for each in times.values() for time in each)
     tail = f" {beyond} of {sum(map(len, times.values()))} runs lie beyond the right edge."
     return h(

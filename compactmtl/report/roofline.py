@@ -23,11 +23,14 @@ from compactmtl.report.html import Html, h, listing, missing, section
 
 TITLE = "Roofline"
 NUM_BARS = 14
+INTEGER = ("QLinear", "QGemm", "MatMulInteger", "ConvInteger")
+"""How the names of kernels begin that compute in integers."""
 LEAST_PX, MOST_PX = 6, 26
 ROOF = (
     "Each dot is a layer, the larger the more time it takes; the lines are what this machine "
-    "attains in the same runtime. Dots far below the lines waste time; dots below the slope wait "
-    "for memory, dots below the flat part for arithmetic."
+    "attains in the same runtime. Dots far below the lines waste time; dots below the slopes wait "
+    "for memory, dots below the flat part for arithmetic. A dot above it skips padding, which MACs "
+    "count as data."
 )
 BARS = (
     "Where the time of the compact model goes. Blue could not be faster on this machine; grey is "
@@ -79,15 +82,17 @@ def roof(machine: Mapping[str, Any], artefacts: Mapping[str, Any]) -> go.Figure:
     every = [row for rows in layers.values() for row in rows]
     intensities = [row["macs"] / row["num_bytes"] for row in every]
     low, high = min(intensities, default=0.1) / 2, max(intensities, default=100) * 2
-    peaks = {"float32": machine["peak_gmacs"], "int8": machine["integer_gmacs"]}
-    for kind, peak in peaks.items():
-        if peak:
-            _line(figure, [high, low], [peak, peak], f"peak in {kind}", INK, "top left")
-    for size, rate in machine["bandwidths"]:
-        end = min(high, (peaks["int8"] or peaks["float32"]) / rate)
+    in_integers = any(row["op"].startswith(INTEGER) for row in every)
+    peak = (machine["integer_gmacs"] if in_integers else None) or machine["peak_gmacs"]
+    for kind, height in (("float32", machine["peak_gmacs"]), ("int8", peak)):
+        if kind == "float32" or height > machine["peak_gmacs"]:
+            _line(figure, [low, high], [height, height], f"peak in {kind}", INK)
+    rates = [rate for _, rate in machine["bandwidths"]]
+    for place, rate in (("caches", max(rates)), ("memory", rates[-1])):
+        end = min(high, peak / rate)
         if end > low:
-            where = f"{rate:.0f} GB/s, up to {numbers.size(size)}"
-            _line(figure, [low, end], [low * rate, end * rate], where, FAINT, "top right")
+            slope = [low * rate, end * rate]
+            _line(figure, [low, end], slope, f"{rate:.0f} GB/s from {place}", FAINT)
     longest = max((row["measured_us"] for row in every), default=1)
     of = colours(artefacts)
     for name, rows in layers.items():
@@ -153,9 +158,7 @@ def bars(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     return figure
 
 
-def _line(
-    figure: go.Figure, x: list[float], y: list[float], name: str, colour: str, place: str
-) -> None:
+def _line(figure: go.Figure, x: list[float], y: list[float], name: str, colour: str) -> None:
     """Draw a line with its name at the first point."""
     figure.add_scatter(
         x=x,
@@ -163,7 +166,7 @@ def _line(
         mode="lines+text",
         line={"color": colour, "width": 1.5},
         text=[html.escape(name), ""],
-        textposition=place,
+        textposition="top right",
         textfont={"size": 10, "color": FAINT},
         cliponaxis=False,
         hoverinfo="skip",

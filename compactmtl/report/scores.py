@@ -34,10 +34,10 @@ def find_scores(record: Record, predictions: Predictions) -> Scores | None:
     """
     known = {task: facts.higher_is_better for task, facts in predictions.tasks.items()}
     candidates: Mapping[str, Any] = record.bench["candidates"] if record.bench else {}
-    by_hash = {each["sha256"]: name for name, each in candidates.items()}
+    hashes = {name: each["sha256"] for name, each in candidates.items()}
     for scores in (
-        _evaluated(record.evaluation or {}, by_hash, known),
-        _from_sidecars(record, by_hash, known),
+        _evaluated(record.evaluation or {}, hashes, known),
+        _from_sidecars(record, hashes, known),
         Scores(
             source=f"Metrics of the .pt2 modules, which exports in fp32 are verified against, on "
             f"{predictions.num_images} images.",
@@ -51,36 +51,37 @@ def find_scores(record: Record, predictions: Predictions) -> Scores | None:
 
 
 def _evaluated(
-    evaluation: Mapping[str, Any], by_hash: Mapping[str, str], known: dict[str, bool]
+    evaluation: Mapping[str, Any], hashes: Mapping[str, str], known: dict[str, bool]
 ) -> Scores:
-    subjects = evaluation.get("subjects", {})
-    metrics = {
-        by_hash[subject["sha256"]]: evaluation["metrics"][name]
-        for name, subject in subjects.items()
-        if subject["sha256"] in by_hash and name in evaluation["metrics"]
+    found = {
+        subject["sha256"]: evaluation["metrics"][name]
+        for name, subject in evaluation.get("subjects", {}).items()
+        if name in evaluation["metrics"]
     }
     source = (
         f"Metrics by compactmtl evaluate on {evaluation.get('num_images')} images of "
         f"{evaluation.get('data')}."
     )
+    metrics = {name: found[digest] for name, digest in hashes.items() if digest in found}
     return Scores(source=source, metrics=metrics, higher_is_better=known)
 
 
-def _from_sidecars(record: Record, by_hash: Mapping[str, str], known: dict[str, bool]) -> Scores:
-    """Take the scores of lowered files, and of the compact model in fp32 on the same images."""
+def _from_sidecars(record: Record, hashes: Mapping[str, str], known: dict[str, bool]) -> Scores:
+    """Take the scores of lowered files, and of their models in fp32 on the same images."""
     metrics: dict[str, Metrics] = {}
     higher, images = dict(known), None
     for artefact in record.artefacts:
-        name = by_hash.get(artefact.sha256)
         per_task = artefact.sidecar.get("verified", {}).get("per_task", {})
         scored = {task: each["metric"] for task, each in per_task.items() if each.get("metric")}
         on = (artefact.sidecar.get("lowering") or {}).get("scored_on")
-        if name is None or not scored or (images is not None and images != on):
+        if not scored or (images is not None and images != on):
             continue
         images = on
-        metrics[name] = {task: {m["name"]: m["lower"]} for task, m in scored.items()}
-        if "compact" in by_hash.values() and artefact.sidecar.get("which") == "compact":
-            metrics["compact"] = {task: {m["name"]: m["fp32"]} for task, m in scored.items()}
+        which = artefact.sidecar.get("which")
+        for name, digest in hashes.items():
+            key = {artefact.sha256: "lower"}.get(digest) or ("fp32" if name == which else None)
+            if key is not None:
+                metrics[name] = {task: {m["name"]: m[key]} for task, m in scored.items()}
         higher |= {task: m["higher_is_better"] for task, m in scored.items()}
     where = images or {}
     source = (

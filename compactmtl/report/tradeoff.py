@@ -106,6 +106,7 @@ def task_chart(task: str, scores: Scores, costs: Mapping[str, Mapping[str, float
         hovermode="closest",
         margin={"t": 78, "b": 44},
         xaxis={"rangemode": "tozero", "title": _axis(first)},
+        yaxis={"range": _range([each.get(metric) for each in values.values()])},
         updatemenus=[_buttons(list(costs), shown)] if len(costs) > 1 else [],
     )
     return figure
@@ -135,6 +136,14 @@ def _add_front(figure: go.Figure, points: Sequence[Point], *, higher: bool) -> N
         line={"color": FAINT, "width": 1, "dash": "dash", "shape": "hv"},
         hoverinfo="skip",
     )
+
+
+def _range(values: Sequence[float | None]) -> list[float]:
+    """Return an axis on which differences far below a percent look as small as they are."""
+    known = [value for value in values if isinstance(value, int | float)] or [0.0]
+    low, high = min(known), max(known)
+    margin = max(0.12 * (high - low), 0.01 * max(abs(low), abs(high)))
+    return [low - margin, high + margin]
 
 
 def _buttons(kinds: Sequence[str], shown: Sequence[str]) -> dict[str, Any]:

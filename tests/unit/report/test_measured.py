@@ -63,6 +63,27 @@ def test_metrics_of_an_evaluation_are_matched_by_content(record, complete, make,
     assert "77 images of rooms, test" in scores.source
 
 
+def test_two_names_of_one_file_have_one_metric(complete, make):
+    make.write_evaluation(complete[0])
+    edit(complete[0] / "bench.json", lambda d: d["candidates"].update(
+        {"compact.trt": d["candidates"]["compact"]}
+    ))  # fmt: skip
+    metrics = find_scores(collect(complete[0]), NOTHING).metrics
+    assert metrics["compact"] == metrics["compact.trt"]
+
+
+def test_small_differences_look_small():
+    scores = Scores(
+        source="",
+        metrics={"a": {"seg": {"miou": 0.5000}}, "b": {"seg": {"miou": 0.5001}}},
+        higher_is_better={"seg": True},
+    )
+    figure = task_chart("seg", scores, {"GMACs": {"a": 2.0, "b": 1.0}})
+    low, high = figure.layout.yaxis.range
+    assert low < 0.5 < 0.5001 < high
+    assert high - low > 0.01 * 0.5
+
+
 def test_an_evaluation_beside_the_folder_is_found(complete, make):
     folder = complete[0]
     make.write_evaluation(folder)
