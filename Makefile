@@ -43,7 +43,7 @@ demo: $(VENV)/.base
 	bin="$(abspath $(BIN))" && step() { echo; echo "\$$ compactmtl $$*"; "$$bin/compactmtl" "$$@"; } && \
 	{ step train $(RECIPE) --run-dir "$$run" && \
 	step compress "$$run/ckpt.pt" --prune-zero-channels && \
-	step export && step bench && step report && \
+	step export && step bench --roofline && step report && \
 	test -s compact/report.html && echo && \
 	echo "demo finished; open $(abspath $(DEMO))/compact/report.html"; } || \
 	{ echo "demo FAILED at the last command above" >&2; exit 1; }

@@ -1,6 +1,5 @@
 """What is counted in an exported file, against torch's own counter on the module."""
 
-from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,15 +14,19 @@ from compactmtl.bench.openvino_graph import count_openvino
 from compactmtl.complexity import count
 from compactmtl.export.onnx_convert import OPSET, convert
 from compactmtl.export.openvino_model import read_onnx
-from compactmtl.models.deeplab import DeepLab
-from compactmtl.models.segnet import SegNet
+from compactmtl.models import MODELS
 
 TASKS = {"seg": 5, "depth": 1}
 SHAPE = (2, 3, 45, 70)  # no stage of the pools divides it
-NETWORKS = {
-    "segnet": partial(SegNet, TASKS, (4, 4, 6, 6)),
-    "deeplab-18": partial(DeepLab, TASKS, depth=18, width=0.125, head_channels=8),
-    "deeplab-50": partial(DeepLab, TASKS, depth=50, width=0.125, head_channels=8),
+SMALL = {
+    "segnet": {"widths": (4, 4, 6, 6)},
+    "segnet_s": {"widths": (4, 5)},
+    "deeplab_resnet18": {"width": 0.125, "head_channels": 8},
+    "deeplab_resnet50": {"width": 0.125, "head_channels": 8},
+    "mtan_segnet": {"widths": (4, 6, 8)},
+    "mtan_deeplab": {"width": 0.0625, "head_channels": 6},
+    "cross_stitch": {"widths": (4, 6)},
+    "resnet_classifier": {"depth": 18, "width": 0.125},
 }
 
 
@@ -41,15 +44,14 @@ def flops(network, x):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["segnet", *(pytest.param(n, marks=pytest.mark.slow) for n in ("deeplab-18", "deeplab-50"))],
+    "name", [pytest.param(n, marks=() if n == "segnet" else pytest.mark.slow) for n in MODELS]
 )
 def test_networks(tmp_path, name):
     torch.manual_seed(0)
-    network, x = NETWORKS[name]().eval(), torch.rand(SHAPE)
+    network, x = MODELS[name](TASKS, **SMALL[name]).eval(), torch.rand(SHAPE)
     save_onnx(network, x, tmp_path / "m.onnx", TASKS)
     found = count_onnx(tmp_path / "m.onnx", {"x": x.numpy()})
-    assert found.flops == flops(network, x)
+    assert found.flops == flops(network, x) != flops(network, x[:1])
     assert found.uncounted == ()
     want = {layer.name: layer.macs for layer in count(network, x).layers}
     assert {layer.name: layer.macs for layer in found.layers} == want
