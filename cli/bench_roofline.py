@@ -16,6 +16,8 @@ def show_roofline(record: "BenchRecord") -> None:
         return
     for name, found in record.roofline.artefacts.items():
         console.table(f"\n{name}", COLUMNS, list(rows(found)))
+        if found.remark:
+            console.warn(f"{name}: {found.remark}")
     console.info(sentence(record.roofline.machine))
     for name, why in record.roofline.left_out.items():
         console.warn(f"no roofline for {name}: {why}")

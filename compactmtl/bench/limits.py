@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 OTHER = "other"
 BETWEEN = "between kernels"
+DISTURBED = 1.25
+"""Kernels that take longer than so many whole runs were held up by something else."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,17 @@ class Roofline:
 
     rows: tuple[Row, ...]
     run_us: float
+
+    @property
+    def remark(self) -> str:
+        """Say so where kernels took much longer under the profiler than whole runs without it."""
+        kernels_us = sum(row.measured_us for row in self.rows if row.kind != BETWEEN)
+        if kernels_us <= DISTURBED * self.run_us:
+            return ""
+        return (
+            f"kernels took {kernels_us:.0f} us under the profiler, a run {self.run_us:.0f} us: "
+            "the machine was busy, repeat when it is quiet"
+        )
 
 
 @dataclass(frozen=True)

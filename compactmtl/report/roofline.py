@@ -6,6 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from compactmtl.bench.limits import Roofline, Row
 from compactmtl.report import numbers
 from compactmtl.report.candidates import colours
 from compactmtl.report.collect import Record
@@ -58,8 +59,14 @@ def roofline_section(record: Record) -> Html:
             class_="charts",
         ),
         h("p", _machine(found["machine"]), class_="notes"),
-        listing([f"{name}: {why}." for name, why in found["left_out"].items()]),
-        lead="Times per layer come from ONNX Runtime's profiler, in runs apart from those timed.",
+        listing(
+            [
+                *(f"{name}: {why}." for name, why in found["left_out"].items()),
+                *(f"{n}: {remark}." for n in shown if (remark := _remark(artefacts[n]))),
+            ]
+        ),
+        lead="Times per layer come from ONNX Runtime's profiler, in runs of their own; the faster "
+        "half counts.",
     )
 
 
@@ -172,6 +179,10 @@ def _line(figure: go.Figure, x: list[float], y: list[float], name: str, colour: 
         hoverinfo="skip",
         showlegend=False,
     )
+
+
+def _remark(artefact: Mapping[str, Any]) -> str:
+    return Roofline(tuple(Row(**row) for row in artefact["rows"]), artefact["run_us"]).remark
 
 
 def _machine(machine: Mapping[str, Any]) -> str:

@@ -218,3 +218,14 @@ def test_bars_add_up_to_the_measured_time(record):
     for name, *parts in zip(limit.y, limit.x, lost.x, strict=True):
         assert sum(parts) == pytest.approx(by_name[name])
     assert "no times" in roofline_section(record)
+    assert "kernels took" not in roofline_section(record)
+
+
+def test_a_disturbed_profile_is_said_to_be_one(complete):
+    edit(
+        complete[0] / "bench.json",
+        lambda d: d["roofline"]["artefacts"]["compact"].update(run_us=900.0),
+    )
+    text = roofline_section(collect(complete[0]))
+    assert "compact: kernels took" in text
+    assert "dense: kernels took" not in text
