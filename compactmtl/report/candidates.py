@@ -27,10 +27,15 @@ def legend(names: Iterable[str], of: Mapping[str, str]) -> Html:
 
 
 def energy_mj(bench: Mapping[str, Any], name: str) -> float | None:
-    """Return the energy of one inference on the module's own rail; None where it was not read."""
+    """Return the energy of one inference, None where it was not read.
+
+    On a GPU its own; on a board that of the rail that feeds the whole module.
+    """
     found = (bench.get("device") or {}).get("energy")
     each = found.get(name) if isinstance(found, Mapping) else None
     if not isinstance(each, Mapping):
         return None
-    value = (each.get("mj_per_inference") or {}).get(each.get("module_rail"))
+    value = each.get("mj_per_inference")
+    if isinstance(value, Mapping):
+        value = value.get(each.get("module_rail"))
     return float(value) if isinstance(value, int | float) else None

@@ -155,7 +155,14 @@ def test_costs_without_a_figure_are_absent_and_energy_is_taken_where_it_is(recor
     rail = {"module_rail": "VDD_IN", "mj_per_inference": {"VDD_IN": 12.5, "VDD_CPU": 2.0}}
     bench["device"] = {"energy": {"compact": rail}}
     assert costs_of(bench, scores)["energy, mJ"] == {"compact": 12.5}
-    for unknown in ("unavailable", {"compact": {"why": "no rail"}}, None):
+    bench["device"] = {"energy": {"dense": {"power_w": 30.0, "mj_per_inference": 7.5}}}  # a GPU
+    assert costs_of(bench, scores)["energy, mJ"] == {"dense": 7.5}
+    for unknown in (
+        "unavailable",
+        {"compact": {"mj_per_inference": None}},
+        {"compact": {"why": "no rail"}},
+        None,
+    ):
         assert energy_mj({"device": {"energy": unknown}}, "compact") is None
 
 
