@@ -10,7 +10,8 @@ import torch
 from conversion import one_line
 
 from compactmtl.bench import bench
-from compactmtl.board.bench.statistics import ratio_of_medians, why_noisy
+from compactmtl.board.bench.ratio import paired_ratio
+from compactmtl.board.bench.statistics import why_noisy
 from compactmtl.board.bench.timing import interleave
 
 Row = dict[str, Any]
@@ -73,7 +74,7 @@ def time_programs(programs: Mapping[str, Callable[[], object]], protocol: Protoc
     times = interleave(programs, seconds=protocol.seconds, rounds=protocol.rounds)
     first = next(iter(times))
     ratios = {
-        name: ratio_of_medians(times[first].cpu_ms, timing.cpu_ms)
+        name: paired_ratio(times[first].cpu_ms, timing.cpu_ms)
         for name, timing in times.items()
         if name != first
     }

@@ -83,7 +83,9 @@ class Candidate(_Strict):
     """Why ``macs`` is unknown."""
     load_ms: float
     first_ms: float
-    """Wall time of the first call after loading."""
+    """Wall time of the first call after the first loading."""
+    loads: int = 1
+    """How often it was loaded anew for the timing in turns."""
     warmup: Warmup
     latency_ms: Spread
     """Wall time per call."""
@@ -101,7 +103,7 @@ class Candidate(_Strict):
 
 
 class RatioRecord(_Strict):
-    """Ratios of medians, with 95 % confidence intervals."""
+    """Ratios of times of the same rounds, with 95 % confidence intervals."""
 
     clock: Literal["cpu", "wall"]
     """The clock that judges."""

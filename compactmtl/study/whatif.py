@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from compactmtl.board.bench.statistics import Ratio, ratio_of_medians
+from compactmtl.board.bench.ratio import Ratio, paired_ratio
 from compactmtl.board.bench.timing import interleave
 from compactmtl.board.sessions import open_session
 from compactmtl.compact import CompactModel
@@ -172,6 +172,6 @@ def _measure(
     dense = times["dense", 0.0]
     return (
         {key: float(np.median(each)) for key, each in times.items()},
-        {key: ratio_of_medians(dense, each) for key, each in times.items()},
+        {key: paired_ratio(dense, each) for key, each in times.items()},
         next(iter(loaded.values())).runtime,
     )

@@ -35,8 +35,9 @@ def describe_candidate(
             name: {"shape": list(array.shape), "dtype": str(array.dtype)}
             for name, array in ready.inputs.items()
         },
-        "load_ms": session.load_ms,
+        "load_ms": ready.load_ms,
         "first_ms": ready.first_ms,
+        "loads": len(timings.load_rounds),
         "warmup": {"calls": timings.warmup_calls, "seconds": timings.warmup_s},
         "latency_ms": asdict(summarise(timings.wall_ms)),
         "cpu_ms": asdict(summarise(timings.cpu_ms)),

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from compactmtl.board.bench.statistics import ratio_of_medians, why_noisy
+from compactmtl.board.bench.loads import ratio_of
+from compactmtl.board.bench.statistics import why_noisy
 from compactmtl.board.bench.timing import Timings
 
 Pair = tuple[str, str]
@@ -36,10 +37,7 @@ def judge(
     computing = set(on_cpu) if threads == 1 else set()
     found = {
         (one, other): {
-            clock: ratio_of_medians(
-                getattr(timings[one], f"{clock}_ms"), getattr(timings[other], f"{clock}_ms")
-            )
-            for clock in ("cpu", "wall")
+            clock: ratio_of(timings[one], timings[other], clock=clock) for clock in ("cpu", "wall")
         }
         for one, other in pairs
     }

@@ -9,6 +9,7 @@ import numpy as np
 
 from compactmtl.board.bench.inputs import make_inputs
 from compactmtl.board.bench.items import Item
+from compactmtl.board.bench.loads import Loaded
 from compactmtl.board.bench.memory import PeakMemory
 from compactmtl.board.errors import NotFiniteError
 from compactmtl.board.own_times import OwnTimes
@@ -19,9 +20,9 @@ from compactmtl.board.tensors import Array
 Guard = Callable[[str], AbstractContextManager[None]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ready:
-    """A candidate that has run once.
+    """A candidate that has run once, and is loaded.
 
     Attributes:
         item: What it is.
@@ -29,7 +30,8 @@ class Ready:
         inputs: What it is timed on.
         source: Where they come from.
         call: Runs it once on them.
-        first_ms: Wall time of the first run after loading.
+        load_ms: Wall time of loading it the first time.
+        first_ms: Wall time of the first run after that.
         added_mib: Memory that loading and the first run added at their peak; None where unknown.
     """
 
@@ -38,8 +40,16 @@ class Ready:
     inputs: Mapping[str, Array]
     source: str
     call: Callable[[], object]
+    load_ms: float
     first_ms: float
     added_mib: float | None
+
+    def reload(self) -> Loaded:
+        """Load it anew, after what was loaded before has gone."""
+        del self.call, self.session
+        self.session = self.item.open()
+        self.call = self.session.bind(self.inputs)
+        return Loaded(self.call, self.session.device_clock)
 
 
 def prepare(
@@ -77,4 +87,4 @@ def prepare(
     call = session.bind(inputs)
     if isinstance(call, OwnTimes):  # it is loaded, and was timed, in another process
         first_ms, added = call.wall_ns / 1e6, None
-    return Ready(item, session, inputs, source, call, first_ms, added)
+    return Ready(item, session, inputs, source, call, session.load_ms, first_ms, added)

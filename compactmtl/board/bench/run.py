@@ -7,21 +7,22 @@ compactmtl.board bench`` runs it on a board. The document is the same.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from compactmtl.board.bench.document import FORMAT_VERSION, describe_candidate
 from compactmtl.board.bench.items import Item
 from compactmtl.board.bench.judge import Pair, judge, pairs_of
 from compactmtl.board.bench.limit import TimeLimit
+from compactmtl.board.bench.loads import Loaded, interleave_loads
 from compactmtl.board.bench.memory import PeakMemory
-from compactmtl.board.bench.prepare import prepare
+from compactmtl.board.bench.prepare import Guard, Ready, prepare
 from compactmtl.board.bench.timing import (
     ROUNDS,
     SECONDS,
     Throughput,
     back_to_back,
     check_protocol,
-    interleave,
 )
 from compactmtl.board.bench.watch import Unwatched, Watch
 from compactmtl.board.errors import AskedError
@@ -76,7 +77,8 @@ def measure(
 ) -> dict[str, Any]:
     """Measure all items in one interleaved run.
 
-    First all are loaded and run once. Then they are timed in turns; then each is called back to
+    First all are loaded and run once. Then they are timed in turns, loaded anew several times; then
+    each is called back to
     back for a quarter as long, for its throughput and, where somebody watches, its power.
 
     Args:
@@ -110,16 +112,11 @@ def measure(
         for name, item in items.items()
     }
     with observer.window("timing"):
-        timings = interleave(
-            {name: each.call for name, each in ready.items()},
+        timings = interleave_loads(
+            {name: partial(_reload, name, each, guard) for name, each in ready.items()},
             seconds=settings.seconds,
             rounds=settings.rounds,
             on_round=on_round,
-            device_clocks={
-                name: clock
-                for name, each in ready.items()
-                if (clock := each.session.device_clock) is not None
-            },
             limit=limit,
         )
     throughput: dict[str, Throughput] = {}
@@ -159,3 +156,8 @@ def measure(
         "peak_rss_mib": memory.total(),
         "device": {},
     }
+
+
+def _reload(name: str, ready: Ready, guard: Guard) -> Loaded:
+    with guard(name):
+        return ready.reload()

@@ -5,15 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from compactmtl.board.bench.ratio import Ratio
 from compactmtl.board.bench.timing import Times, Timings
 from compactmtl.board.errors import RunError
-
-CONFIDENCE = 0.95
-RESAMPLES = 2000
-EXPONENT = 1 / 3
-"""Rounds are drawn in blocks of n to this power."""
-MAX_DRAWN = 2**21
-"""Times drawn at once, which bounds the memory of a long measurement."""
 
 MAX_WAITING = 1.2
 """Largest wall p50 over CPU p50 of a single-threaded call: beyond it, the call waited for the
@@ -39,25 +33,6 @@ class Summary:
     n: int
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """A ratio of medians with its 95 % confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def width(self) -> float:
-        """Width of the interval, relative to the value."""
-        return (self.high - self.low) / self.value
-
-    @property
-    def is_inconclusive(self) -> bool:
-        """Whether the interval holds 1: no difference was shown."""
-        return self.low <= 1 <= self.high
-
-
 def summarise(times: Times) -> Summary:
     """Summarise timings; percentiles interpolate linearly.
 
@@ -76,48 +51,6 @@ def summarise(times: Times) -> Summary:
         min=float(times.min()),
         std=float(times.std(ddof=1)) if len(times) > 1 else 0.0,
         n=len(times),
-    )
-
-
-def ratio_of_medians(numerator: Times, denominator: Times, *, seed: int = 0) -> Ratio:
-    """Return median(numerator) / median(denominator) with a bootstrap confidence interval.
-
-    Both hold one entry per round. Rounds are drawn together, so what hit a whole round cancels;
-    and in blocks of about n^(1/3) successive ones, because the machine's noise lasts longer than a
-    round and single draws would make the interval too narrow.
-
-    Args:
-        numerator: (n,) times.
-        denominator: (n,) times, of the same rounds.
-        seed: For the draws.
-
-    Raises:
-        RunError: The two differ in length, are empty, or the clock is too coarse for them.
-
-    Source: Kuensch (1989), the moving-block bootstrap; Politis and Romano (1992), its circular
-    form; percentile interval.
-    """
-    n = len(numerator)
-    if n != len(denominator) or n == 0:
-        raise RunError(f"a ratio needs rounds in pairs, got {n} and {len(denominator)}")
-    if min(np.min(numerator), np.min(denominator)) <= 0:
-        raise RunError("the clock is too coarse: a call took no measurable time")
-    length = round(n**EXPONENT)
-    generator = np.random.default_rng(seed)
-    ratios = np.empty(RESAMPLES)
-    step = max(1, MAX_DRAWN // n)
-    for first in range(0, RESAMPLES, step):
-        num = min(step, RESAMPLES - first)
-        starts = generator.integers(0, n, size=(num, -(-n // length), 1))
-        drawn = ((starts + np.arange(length)) % n).reshape(num, -1)[:, :n]
-        medians = (np.median(times[drawn], axis=1) for times in (numerator, denominator))
-        ratios[first : first + num] = np.divide(*medians)
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(ratios, [tail, 100 - tail])
-    return Ratio(
-        value=float(np.median(numerator) / np.median(denominator)),
-        low=float(low),
-        high=float(high),
     )
 
 

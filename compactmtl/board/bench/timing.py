@@ -32,6 +32,8 @@ class Timings:
         device_ms: Time on the accelerator by its own clock; None where there is none.
         warmup_calls: Calls before the first that is recorded.
         warmup_s: Wall time of all calls' warm-up together.
+        load_rounds: Rounds of each load of the artefact, in order; empty where it was loaded once.
+        places: For each load, how many other candidates were loaded before.
     """
 
     wall_ms: Times
@@ -39,6 +41,8 @@ class Timings:
     device_ms: Times | None = None
     warmup_calls: int = 0
     warmup_s: float = 0.0
+    load_rounds: tuple[int, ...] = ()
+    places: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ def interleave(
     *,
     seconds: float = SECONDS,
     rounds: int = ROUNDS,
+    warmup_seconds: float = WARMUP_SECONDS,
     seed: int = 0,
     on_round: Callable[[], None] | None = None,
     device_clocks: Mapping[str, Callable[[], float]] | None = None,
@@ -68,14 +73,15 @@ def interleave(
     """Time all calls in turns, until both limits are reached.
 
     Unit: milliseconds.
-    Protocol: warm-up of at least 3 rounds and half a second, not recorded. Then rounds: in each,
-    every call runs once, in an order drawn anew, so that drift of the machine and what one call
-    leaves in the caches hit all of them alike. The garbage collector is off meanwhile.
+    Protocol: warm-up of at least 3 rounds and ``warmup_seconds``, not recorded. Then rounds: in
+    each, every call runs once, in an order drawn anew, so that drift of the machine and what one
+    call leaves in the caches hit all of them alike. The garbage collector is off meanwhile.
 
     Args:
         calls: Name to call; a call is over when it returns.
         seconds: Shortest total time of the recorded rounds.
         rounds: Least number of recorded rounds.
+        warmup_seconds: Shortest time of the warm-up, where ``seconds`` is not less.
         seed: For the orders.
         on_round: Called after each recorded round, outside the timed parts.
         device_clocks: Name to what tells how many ms the last call took on an accelerator; asked
@@ -114,7 +120,7 @@ def interleave(
 
     with no_garbage_collection():
         started = time.perf_counter()
-        _repeat(one_round, seconds=min(WARMUP_SECONDS, seconds), rounds=min(WARMUP_ROUNDS, rounds))
+        _repeat(one_round, seconds=min(warmup_seconds, seconds), rounds=min(WARMUP_ROUNDS, rounds))
         warmup_s, warmup_calls = time.perf_counter() - started, len(wall[names[0]])
         for name in names:
             wall[name].clear()
@@ -196,12 +202,13 @@ def _repeat(
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Keep the garbage collector off in the block."""
-    was_enabled = gc.isenabled()
+    """Collect garbage, then keep the collector off in the block; nothing where it is off."""
+    if not gc.isenabled():
+        yield
+        return
     gc.collect()
     gc.disable()
     try:
         yield
     finally:
-        if was_enabled:
-            gc.enable()
+        gc.enable()

@@ -204,7 +204,7 @@ def test_variants_of_another_compile_are_strangers(exported, made, tmp_path):
     ],
 )
 def test_the_bench_says_which_is_fastest(exported, intervals, said):
-    record = bench(exported, seconds=0, rounds=1).model_copy(
+    record = bench(exported, seconds=0, rounds=2).model_copy(
         update={
             "variants": list(intervals),
             "ratios": {
