@@ -1,5 +1,6 @@
 """The verb `bench`."""
 
+from compactmtl.cli import bench_paced as pace
 from compactmtl.cli.bench_options import (
     Baseline,
     Batch,
@@ -38,6 +39,11 @@ def bench(
     time_limit: TimeLimit = None,
     baseline: Baseline = None,
     max_regression: MaxRegression = "5%",
+    rate: pace.Rate = None,
+    deadline_ms: pace.Deadline = None,
+    duration: pace.Duration = None,
+    alongside: pace.Alongside = None,
+    max_misses: pace.MaxMisses = None,
     out: Out = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -53,6 +59,9 @@ def bench(
     A ratio counts by CPU time with one thread on a CPU, else by wall time. `no difference shown`:
     its 95 % interval holds 1.00. `noisy`: the machine was too busy for the figures to mean much.
 
+    With --rate, one file then runs as a camera would have it: frames come on a fixed schedule; of
+    those that come while one is computed, the newest waits and the others are dropped.
+
     Variants that `compress --variants` wrote and `export` exported run in the same turns; it says
     which plan is fastest here, and how to take it. Timed calls take arrays and give arrays: pre-
     and postprocessing are not included. Writes bench.json into the folder; for files, into the
@@ -67,6 +76,7 @@ def bench(
       compactmtl bench a.onnx b.xml --size 96x128 --seconds 5 --out ab.json
       compactmtl bench --torch eager --torch compile
       compactmtl bench --baseline good.json --max-regression 5%
+      compactmtl bench model.onnx --rate 30 --deadline-ms 12 --duration 10m --max-misses 0
     """
     from compactmtl.bench import bench as run
     from compactmtl.bench.baseline import parse_share, regression
@@ -74,6 +84,7 @@ def bench(
 
     chosen = targets or [DEFAULT_FOLDER]
     limit = parse_share(max_regression)
+    paced = pace.paced_plan(rate, deadline_ms, duration, alongside, max_misses)
     with console.progress("round", None) as advance:
         record = run(
             chosen,
@@ -90,13 +101,15 @@ def bench(
             time_limit=time_limit,
             baseline=baseline,
             max_regression=limit,
+            paced=paced,
             on_round=advance,
         )
     path = out or (chosen[0] / RECORD if chosen[0].is_dir() else None)
     if path is not None:
         write_record(path, record)
     show(record, path)
-    if (slower := regression(record, limit)) is None:
-        return 0
-    console.error(slower.message, slower.hint)
-    return slower.exit_code
+    for error in (regression(record, limit), pace.missed(record)):
+        if error is not None:
+            console.error(error.message, error.hint)
+            return error.exit_code
+    return 0

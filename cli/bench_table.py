@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compactmtl.cli.bench_paced import show_paced
 from compactmtl.cli.bench_roofline import show_roofline
 from compactmtl.cli.console import console
 
@@ -25,6 +26,7 @@ def show(record: "BenchRecord", path: Path | None) -> None:
     if record.baseline:
         console.table("", table.BASELINE_COLUMNS, table.baseline_rows(record))
     show_roofline(record)
+    show_paced(record)
     if found := table.fastest(record):
         console.info(found)
     for name, reason in record.left_out.items():

@@ -3,6 +3,7 @@
 ::
 
     CompactMTLError                     exit 1
+    ├── MissedError                          1   a paced run missed more frames than were accepted
     ├── UsageError (ValueError)              2   the call itself is wrong
     │   ├── RecipeError                      2   unknown key, wrong type, contradiction
     │   ├── PartError                        2   a named part cannot be found or imported
@@ -47,6 +48,10 @@ class CompactMTLError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class MissedError(CompactMTLError):
+    """A paced run missed more frames than were accepted."""
 
 
 class UsageError(CompactMTLError, ValueError):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from compactmtl.bench.record import BenchRecord
+    from compactmtl.board.bench.paced_run import PacedPlan
 
 
 def bench(
@@ -24,6 +25,7 @@ def bench(
     time_limit: float | None = None,
     baseline: str | Path | None = None,
     max_regression: float = 0.05,
+    paced: "PacedPlan | None" = None,
     on_round: Callable[[], None] | None = None,
 ) -> "BenchRecord":
     """Time a compact folder's artefacts, or files, in turns in this process.
@@ -49,6 +51,8 @@ def bench(
             code 21.
         baseline: An earlier ``bench.json`` of this machine to compare with.
         max_regression: Growth of the time that counts as a regression; 0.05 is 5 %.
+        paced: Then run the one artefact at a camera's pace, too; see
+            ``compactmtl.board.bench.paced``.
         on_round: Called after each round.
 
     Returns:
@@ -79,5 +83,6 @@ def bench(
         time_limit=time_limit,
         baseline=None if baseline is None else Path(baseline),
         max_regression=max_regression,
+        paced=paced,
         on_round=on_round,
     )

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from compactmtl.bench.complexity import LayerCost
 from compactmtl.bench.limits import Rooflines
 from compactmtl.board.bench.document import FORMAT_VERSION
+from compactmtl.board.bench.paced_run import PacedSection
 from compactmtl.errors import CorruptFileError
 from compactmtl.files import read_json, write_json
 
@@ -171,6 +172,7 @@ class BenchRecord(_Strict):
         variants: Candidates that are the compact model by another plan.
         peak_rss_mib: Largest memory of the process so far, all candidates together.
         baseline: Candidates beside those of an earlier record, where one was given.
+        paced: A run at a camera's pace; None: not asked for.
         device: What was read of the device meanwhile: power, clocks, temperatures.
         roofline: Where the time of each candidate goes; None: not asked for.
     """
@@ -189,6 +191,7 @@ class BenchRecord(_Strict):
     baseline: dict[str, Comparison] = {}
     device: dict[str, Any] = {}
     roofline: Rooflines | None = None
+    paced: PacedSection | None = None
 
 
 def write_record(path: Path, record: BenchRecord) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from compactmtl.bench.ways import Ways, make_items
 from compactmtl.bench.with_roofline import with_roofline
 from compactmtl.board.bench.gpu_watch import GpuWatch
 from compactmtl.board.bench.limit import TimeLimit
+from compactmtl.board.bench.paced_run import PacedPlan, measure_paced, the_one
 from compactmtl.board.bench.run import Settings, measure
 from compactmtl.board.cudart import Cuda
 from compactmtl.board.nvml import Nvml
@@ -39,6 +41,7 @@ def run_bench(
     time_limit: float | None,
     baseline: Path | None,
     max_regression: float,
+    paced: PacedPlan | None,
     on_round: Callable[[], None] | None,
 ) -> BenchRecord:
     """Measure; see ``compactmtl.bench.bench``."""
@@ -56,6 +59,8 @@ def run_bench(
         ways = Ways(providers or (device,), torch, device, cuda_graph)
         items = make_items(chosen.files, ways, threads=threads)
         limit = stack.enter_context(TimeLimit(time_limit)) if time_limit is not None else None
+        if paced is not None:
+            the_one(items)
         gpu = stack.enter_context(GpuWatch(Nvml(Cuda().bus_id()))) if device == "cuda" else None
         document = measure(
             items,
@@ -70,6 +75,9 @@ def run_bench(
         )
         if gpu is not None:
             document["device"] = gpu.describe()
+        if paced is not None:
+            section = measure_paced(items, paced, settings, stored=chosen.stored, limit=limit)
+            document["paced"] = asdict(section)
         files = {name: item.path for name, item in items.items()}
         record = complete(document, chosen, files)
         record = with_roofline(record, files, chosen.stored) if roofline else record

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from compactmtl.board.artefact import engine_path, write_engine
+from compactmtl.board.bench.paced_words import missed
 from compactmtl.board.bench.verb import add_bench
 from compactmtl.board.bindings import FLAVOURS, load_bindings
 from compactmtl.board.errors import AskedError, BoardError
@@ -28,6 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stream = sys.stderr if asked.json else sys.stdout
     try:
         document = asked.call(asked, lambda line: _say(line, stream))
+        if asked.json:
+            _say(json.dumps(document, indent=2), sys.stdout)
+        if error := missed(document.get("paced")):
+            raise error
     except KeyboardInterrupt:
         _say("error: interrupted", sys.stderr)
         return INTERRUPTED
@@ -36,8 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.hint:
             _say(f"hint: {error.hint}", sys.stderr)
         return error.exit_code
-    if asked.json:
-        _say(json.dumps(document, indent=2), sys.stdout)
     return 0
 
 

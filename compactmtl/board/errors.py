@@ -3,6 +3,7 @@
 ::
 
     BoardError               exit 1
+    ├── MissedError               1   a paced run missed more frames than were accepted
     ├── AskedError                2   the call itself is wrong
     ├── NotHereError              2   this machine cannot do it
     ├── UnsafeError               3   the file reaches outside its folder
@@ -35,6 +36,10 @@ class BoardError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class MissedError(BoardError):
+    """A paced run missed more frames than were accepted."""
 
 
 class AskedError(BoardError):

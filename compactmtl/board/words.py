@@ -1,4 +1,4 @@
-"""What users type for the settings of a build: 1:4:16, 384x640, 1GiB, 8.9."""
+"""What users type for settings: 1:4:16, 384x640, 1GiB, 8.9, 10m."""
 
 import re
 
@@ -69,3 +69,15 @@ def parse_capability(text: str) -> str:
             f"compute capability (={text}) is none", hint="write 8.9 for Ada, 12.0 for Blackwell"
         )
     return text
+
+
+def parse_duration(text: str) -> float:
+    """Read ``90``, ``30s``, ``10m`` or ``2h`` as seconds.
+
+    Raises:
+        AskedError: It is something else.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if not match:
+        raise AskedError(f"duration (={text}) is none", hint="write 30s, 10m or 2h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

@@ -9,6 +9,7 @@ from compactmtl.errors import (
     CompactMTLError,
     CorruptFileError,
     ExportError,
+    MissedError,
     MissingExtraError,
     MissingFileError,
     NonFiniteError,
@@ -20,6 +21,7 @@ from compactmtl.errors import (
 )
 
 TWINS: dict[type[board.BoardError], type[CompactMTLError]] = {
+    board.MissedError: MissedError,
     board.AskedError: UsageError,
     board.NotHereError: NotPossibleHereError,
     board.UnsafeError: UnsafeFileError,

@@ -3,9 +3,12 @@
 import argparse
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from compactmtl.board.bench.paced_verb import add_paced, plan_of
+from compactmtl.board.bench.paced_words import paced_lines
 from compactmtl.board.words import parse_size
 
 Say = Callable[[str], None]
@@ -30,6 +33,7 @@ def add_bench(verbs: Any) -> None:
     )
     add("--cuda-graph", action="store_true", help="Launch engines as CUDA graphs. Never run.")
     add("--time-limit", type=float, metavar="S", help="Longest that one call may take.")
+    add_paced(add)
     add("--json", action="store_true", help="Print the record as one JSON document.")
 
 
@@ -38,6 +42,7 @@ def bench_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
     from compactmtl.board.bench.items import items_of
     from compactmtl.board.bench.limit import TimeLimit
     from compactmtl.board.bench.names import short_names
+    from compactmtl.board.bench.paced_run import measure_paced, the_one
     from compactmtl.board.bench.run import Settings, measure
     from compactmtl.board.machine import describe
     from compactmtl.board.stored import stored_beside
@@ -53,19 +58,20 @@ def bench_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
         limit = None
         if asked.time_limit is not None:
             limit = stack.enter_context(TimeLimit(asked.time_limit))
-        document = measure(
-            items_of(
-                short_names(asked.files),
-                threads=asked.threads,
-                providers=asked.provider or ("cpu",),
-                cuda_graph=asked.cuda_graph,
-            ),
-            settings,
-            environment=describe(),
-            stored=stored_beside(asked.files),
-            limit=limit,
+        items = items_of(
+            short_names(asked.files),
+            threads=asked.threads,
+            providers=asked.provider or ("cpu",),
+            cuda_graph=asked.cuda_graph,
         )
-    for line in lines_of(document):
+        plan, stored = plan_of(asked), stored_beside(asked.files)
+        if plan is not None:
+            the_one(items)
+        document = measure(items, settings, environment=describe(), stored=stored, limit=limit)
+        if plan is not None:
+            section = measure_paced(items, plan, settings, stored=stored, limit=limit)
+            document["paced"] = asdict(section)
+    for line in [*lines_of(document), *paced_lines(document.get("paced"))]:
         say(line)
     return document
 

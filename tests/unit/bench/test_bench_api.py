@@ -144,3 +144,18 @@ def test_outputs_of_the_runner_are_the_models(folder):
         loaded({"image": image})["seg"], session.run(None, {"image": image})[0], atol=1e-6
     )
     assert loaded.inputs[0].shape == ("batch", 3, "height", "width")
+
+
+def test_a_paced_run_is_in_the_record_and_misses_are_an_error(folder, tmp_path, capsys):
+    command = ["bench", str(folder / "model.onnx"), "--seconds", "0", "--rounds", "4"]
+    pace = ["--rate", "100", "--duration", "0.05s", "--out", str(tmp_path / "r.json")]
+    assert run([*command, *pace, "--deadline-ms", "1e6", "--max-misses", "0"]) == 0
+    assert "model at 100 frames/s for 0.05 s: 0 of 5 missed" in capsys.readouterr().out
+    assert read_record(tmp_path / "r.json").paced.found.num_frames == 5
+    assert run([*command, *pace, "--deadline-ms", "1e-9", "--max-misses", "4"]) == 1
+    assert "missed 5 of 5 frames, at most 4 accepted" in capsys.readouterr().err
+    assert read_record(tmp_path / "r.json").paced.verdict == "missed"  # written all the same
+    assert run([*command, "--rate", "100"]) == 2
+    assert "--deadline-ms" in capsys.readouterr().err
+    assert run(["bench", str(folder), *pace, "--deadline-ms", "1"]) == 2
+    assert "one file, got 2" in capsys.readouterr().err
