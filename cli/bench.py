@@ -52,15 +52,11 @@ def bench(
     """Measure the compact model against its dense twin.
 
     Runs every exported file of the folder that descends from its model.pt2, or the files that are
-    named (then the first is the baseline of the ratios), in one process: A B C, C A B, ..., in an
-    order drawn anew each round, so that what disturbs the machine hits all alike. Then each alone,
-    back to back, for its throughput.
+    named (then the first is the baseline of the ratios), in turns: A B C, C A B, ..., so that what
+    disturbs the machine hits all alike; loaded anew several times. Then each, for its throughput.
 
     A ratio counts by CPU time with one thread on a CPU, else by wall time. `no difference shown`:
     its 95 % interval holds 1.00. `noisy`: the machine was too busy for the figures to mean much.
-
-    With --rate, one file then runs as a camera would have it: frames come on a fixed schedule; of
-    those that come while one is computed, the newest waits and the others are dropped.
 
     Variants that `compress --variants` wrote and `export` exported run in the same turns; it says
     which plan is fastest here, and how to take it. Timed calls take arrays and give arrays: pre-
@@ -76,7 +72,6 @@ def bench(
       compactmtl bench a.onnx b.xml --size 96x128 --seconds 5 --out ab.json
       compactmtl bench --torch eager --torch compile
       compactmtl bench --baseline good.json --max-regression 5%
-      compactmtl bench model.onnx --rate 30 --deadline-ms 12 --duration 10m --max-misses 0
     """
     from compactmtl.bench import bench as run
     from compactmtl.bench.baseline import parse_share, regression
@@ -84,7 +79,6 @@ def bench(
 
     chosen = targets or [DEFAULT_FOLDER]
     limit = parse_share(max_regression)
-    paced = pace.paced_plan(rate, deadline_ms, duration, alongside, max_misses)
     with console.progress("round", None) as advance:
         record = run(
             chosen,
@@ -101,11 +95,10 @@ def bench(
             time_limit=time_limit,
             baseline=baseline,
             max_regression=limit,
-            paced=paced,
+            paced=pace.paced_plan(rate, deadline_ms, duration, alongside, max_misses),
             on_round=advance,
         )
-    path = out or (chosen[0] / RECORD if chosen[0].is_dir() else None)
-    if path is not None:
+    if path := out or (chosen[0] / RECORD if chosen[0].is_dir() else None):
         write_record(path, record)
     show(record, path)
     for error in (regression(record, limit), pace.missed(record)):

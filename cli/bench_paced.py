@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 Rate = Annotated[
     float | None,
-    typer.Option("--rate", metavar="HZ", help="Then run one file at this pace, as a camera would."),
+    typer.Option(
+        "--rate",
+        metavar="HZ",
+        help="Then run the one file as a camera would: frames come on a fixed schedule; of those "
+        "that come while one is computed, the newest waits and the others are dropped.",
+    ),
 ]
 Deadline = Annotated[
     float | None, typer.Option("--deadline-ms", metavar="MS", help="A later result is a miss.")

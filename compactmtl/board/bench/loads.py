@@ -8,7 +8,6 @@ in an order that turns around from one load to the next.
 """
 
 import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +28,8 @@ from compactmtl.board.errors import AskedError
 
 LOADS = 10
 MIN_LOADS = 4
+MAX_LOADING_S = 60.0
+"""Time that the least number of loads may take, where that is more than the measurement's."""
 RELOAD_WARMUP_SECONDS = 0.1
 """The machine is warm by then; a session still has buffers to get."""
 
@@ -51,19 +52,20 @@ def interleave_loads(
     *,
     seconds: float = SECONDS,
     rounds: int = ROUNDS,
+    loading_s: float = 0.0,
     seed: int = 0,
     on_round: Callable[[], None] | None = None,
     limit: Limit | None = None,
 ) -> dict[str, Timings]:
     """Load all artefacts and time them in turns, ten times over.
 
-    Where loading takes long, there are fewer loads, so that all of them together take no longer
-    than ``seconds``, but at least four.
+    Where loading takes long, there are fewer loads; see ``num_loads``.
 
     Args:
         artefacts: Name to what loads it.
         seconds: Shortest total time of the recorded rounds.
         rounds: Least number of recorded rounds.
+        loading_s: How long loading all of them takes.
         seed: For the orders.
         on_round: Called after each recorded round, outside the timed parts.
         limit: Told, outside the timed parts, which call runs.
@@ -78,17 +80,14 @@ def interleave_loads(
     order = list(artefacts)
     places: dict[str, list[int]] = {name: [] for name in artefacts}
     parts: list[dict[str, Timings]] = []
-    loads = MIN_LOADS
+    loads = num_loads(loading_s, seconds)
     with no_garbage_collection():
         while len(parts) < loads:
             if len(parts) % 2:
                 order.reverse()  # whoever came first comes last, so every pair has both orders
-            else:
+            elif parts:
                 generator.shuffle(order)
-            started = time.perf_counter()
             loaded = {name: artefacts[name]() for name in order}
-            if not parts:
-                loads = num_loads(time.perf_counter() - started, seconds)
             for place, name in enumerate(order):
                 places[name].append(place)
             parts.append(
@@ -125,9 +124,16 @@ def _join(parts: Sequence[Timings], places: tuple[int, ...]) -> Timings:
 
 
 def num_loads(loading_s: float, seconds: float) -> int:
-    """Return how often to load what takes ``loading_s`` together: an even number."""
-    affordable = 2 * int(seconds / loading_s / 2) if loading_s > 0 else LOADS
-    return max(MIN_LOADS, min(LOADS, affordable))
+    """Return how often to load what takes ``loading_s`` to load once.
+
+    Ten times; or an even number, at least four, that takes no longer than ``seconds``; or four,
+    if that takes no longer than a minute; or once, and then the intervals do not hold what loading
+    settles.
+    """
+    affordable = int(seconds / loading_s) if loading_s > 0 else LOADS
+    if affordable >= MIN_LOADS:
+        return min(LOADS, affordable // 2 * 2)
+    return MIN_LOADS if MIN_LOADS * loading_s <= MAX_LOADING_S else 1
 
 
 def ratio_of(numerator: Timings, denominator: Timings, *, clock: str) -> Ratio:

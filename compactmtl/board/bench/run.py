@@ -116,6 +116,7 @@ def measure(
             {name: partial(_reload, name, each, guard) for name, each in ready.items()},
             seconds=settings.seconds,
             rounds=settings.rounds,
+            loading_s=sum(each.load_ms + each.first_ms for each in ready.values()) / 1e3,
             on_round=on_round,
             limit=limit,
         )

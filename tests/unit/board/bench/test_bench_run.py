@@ -3,11 +3,13 @@
 import itertools
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from compactmtl.board.bench import document as of_document
+from compactmtl.board.bench import loads
 from compactmtl.board.bench.judge import pairs_of
 from compactmtl.board.bench.run import Settings, measure
 from compactmtl.board.errors import AskedError, NotFiniteError
@@ -64,6 +66,15 @@ def test_a_gpu_is_judged_by_wall_time_and_its_own_clock_is_kept(make_item):
     assert gpu["device_ms"]["p50"] == 0.5
     assert set(gpu["times_ms"]) == {"wall", "cpu", "device"}
     assert found["candidates"]["cpu"]["device_ms"] is None
+
+
+@pytest.mark.parametrize(("longest_s", "opened"), [(60.0, 4), (0.0, 1)])
+def test_what_is_loaded_already_is_the_first_load(make_item, monkeypatch, longest_s, opened):
+    monkeypatch.setattr(loads, "MAX_LOADING_S", longest_s)
+    item, times = make_item("a", steady(1.0)), []
+    counted = replace(item, open=lambda: times.append(1) or item.open())
+    found = bench({"a": counted})["candidates"]["a"]
+    assert len(times) == found["loads"] == opened
 
 
 def test_throughput_is_apart_from_latency_and_watched(make_item, clock):
