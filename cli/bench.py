@@ -18,7 +18,7 @@ from compactmtl.cli.bench_options import (
     Torch,
     parse_size,
 )
-from compactmtl.cli.bench_table import show
+from compactmtl.cli.bench_table import exit_code, show
 from compactmtl.cli.console import console
 from compactmtl.cli.options import DEFAULT_FOLDER, Debug, Json, Out, Quiet
 
@@ -101,8 +101,4 @@ def bench(
     if path := out or (chosen[0] / RECORD if chosen[0].is_dir() else None):
         write_record(path, record)
     show(record, path)
-    for error in (regression(record, limit), pace.missed(record)):
-        if error is not None:
-            console.error(error.message, error.hint)
-            return error.exit_code
-    return 0
+    return exit_code(regression(record, limit), pace.missed(record))

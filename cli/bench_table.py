@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from compactmtl.cli.bench_paced import show_paced
 from compactmtl.cli.bench_roofline import show_roofline
 from compactmtl.cli.console import console
+from compactmtl.errors import CompactMTLError
 
 if TYPE_CHECKING:
     from compactmtl.bench.record import BenchRecord
@@ -35,3 +36,15 @@ def show(record: "BenchRecord", path: Path | None) -> None:
         console.warn(reason)
     console.info(f"verdict: {record.verdict}" + (f"; wrote {path}" if path else ""))
     console.result(record.model_dump(mode="json"))
+
+
+def exit_code(*found: CompactMTLError | None) -> int:
+    """Print the first thing that is not as it should be, if any, and return its exit code.
+
+    The record is printed by then, and in ``--json`` mode stays the only document.
+    """
+    for error in found:
+        if error is not None:
+            console.error(error.message, error.hint)
+            return error.exit_code
+    return 0

@@ -152,8 +152,10 @@ def test_a_paced_run_is_in_the_record_and_misses_are_an_error(folder, tmp_path, 
     assert run([*command, *pace, "--deadline-ms", "1e6", "--max-misses", "0"]) == 0
     assert "model at 100 frames/s for 0.05 s: 0 of 5 missed" in capsys.readouterr().out
     assert read_record(tmp_path / "r.json").paced.found.num_frames == 5
-    assert run([*command, *pace, "--deadline-ms", "1e-9", "--max-misses", "4"]) == 1
-    assert "missed 5 of 5 frames, at most 4 accepted" in capsys.readouterr().err
+    assert run([*command, *pace, "--deadline-ms", "1e-9", "--max-misses", "4", "--json"]) == 1
+    printed = capsys.readouterr()
+    assert "missed 5 of 5 frames, at most 4 accepted" in printed.err
+    assert json.loads(printed.out)["paced"]["verdict"] == "missed"  # one document
     assert read_record(tmp_path / "r.json").paced.verdict == "missed"  # written all the same
     assert run([*command, "--rate", "100"]) == 2
     assert "--deadline-ms" in capsys.readouterr().err
