@@ -23,3 +23,18 @@ def board(tmp_path, monkeypatch):
         pytest.skip("there is no ssh client on this machine")
     with local_board(tmp_path / "board", monkeypatch) as started:
         yield started
+
+
+@pytest.fixture
+def jetson(board, tmp_path):
+    """That board, simulating a Jetson Orin Nano whose rails rise after the first second."""
+    from jetson_lines import ORIN_NANO
+    from simulated_jetson import make_root, put_programs
+
+    from compactmtl.board.jetson.watch import ROOT_VARIABLE
+
+    board.root = make_root(tmp_path / "jetson")
+    board.environment[ROOT_VARIABLE] = str(board.root)
+    idle = [ORIN_NANO.replace("VDD_IN 5251mW", "VDD_IN 3000mW")] * 10
+    put_programs(board.programs, lines=[*idle, ORIN_NANO])
+    return board

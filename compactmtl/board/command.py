@@ -13,7 +13,8 @@ from compactmtl.board.artefact import engine_path, write_engine
 from compactmtl.board.bench.paced_words import missed
 from compactmtl.board.bench.verb import add_bench
 from compactmtl.board.bindings import FLAVOURS, load_bindings
-from compactmtl.board.errors import AskedError, BoardError
+from compactmtl.board.errors import AskedError, BoardError, MissingPackageError
+from compactmtl.board.jetson.verbs import add_verbs
 from compactmtl.board.prepared import build_prepared
 from compactmtl.board.recipe import BuildRecipe
 from compactmtl.board.words import parse_batch, parse_bytes, parse_capability, parse_size
@@ -36,6 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("error: interrupted", sys.stderr)
         return INTERRUPTED
+    except ModuleNotFoundError as error:
+        if error.name != "numpy":
+            raise
+        _say("error: numpy is not installed", sys.stderr)
+        _say("hint: sudo apt install python3-numpy, or pip install numpy", sys.stderr)
+        return MissingPackageError.exit_code
     except BoardError as error:
         _say(f"error: {error.message}", sys.stderr)
         if error.hint:
@@ -133,4 +140,5 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("files", type=Path, nargs="+", metavar="FILE", help="Exported files.")
     check.add_argument("--threads", type=int, default=1, metavar="N", help="On a CPU.")
     check.add_argument("--json", action="store_true", help="Print one JSON document.")
+    add_verbs(verbs)
     return parser

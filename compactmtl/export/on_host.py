@@ -4,21 +4,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from compactmtl.board import errors as board
 from compactmtl.board.artefact import describe_source, plan_build, sidecar_path
 from compactmtl.board.bindings import FLAVOURS
-from compactmtl.board.errors import BoardError
 from compactmtl.board.files import sha256, write_together
 from compactmtl.board.prepared import PREPARED, prepared_bytes
 from compactmtl.board.recipe import BuildRecipe
-from compactmtl.errors import CorruptFileError, NotPossibleHereError
+from compactmtl.errors import CorruptFileError
 from compactmtl.export.board_errors import translated
+from compactmtl.export.on_board import call, on_board
 from compactmtl.export.sidecar import Sidecar
-from compactmtl.remote.application import NAME, make_application
-from compactmtl.remote.folder import RemoteFolder, remote_folder
-from compactmtl.remote.ssh import Host, RemoteCommandError
-
-PYTHON = "python3"
+from compactmtl.remote.ssh import Host
 
 
 def build_on_host(
@@ -47,15 +42,14 @@ def build_on_host(
     entry = {"onnx": source.name, "sha256": file.sha256, "recipe": recipe.to_dict()}
     sidecar = sidecar_path(source)
     files: dict[str, Path | bytes] = {
-        NAME: make_application(),
         PREPARED: prepared_bytes({path.name: entry}),
         source.name: source,
     }
     if sidecar.is_file():
         files[sidecar.name] = sidecar
-    with remote_folder(host) as folder:
-        folder.send(files)
-        _build(folder, flavour)
+    verb = ["build", PREPARED] + ["--flavour", flavour] * (flavour != FLAVOURS[0])
+    with on_board(host, files) as folder:
+        call(folder, verb)
         found = folder.fetch([path.name, sidecar_path(path).name])
     plan, described = found[path.name], found[sidecar_path(path).name]
     checked = _read(host, described, path.name)
@@ -72,33 +66,6 @@ def build_on_host(
     with translated():
         write_together({sidecar_path(path): described, path: plan})
     return checked
-
-
-def _build(folder: RemoteFolder, flavour: str) -> None:
-    """Run the builder on the host; what it says in one line is raised as our own error."""
-    command = [PYTHON, NAME, "build", PREPARED, "--json"]
-    if flavour != FLAVOURS[0]:
-        command += ["--flavour", flavour]
-    try:
-        folder.run(command)
-    except RemoteCommandError as error:
-        address = folder.host.address
-        said = {
-            key: line.removeprefix(f"{key}: ")
-            for line in error.stderr
-            for key in ("error", "hint")
-            if line.startswith(f"{key}: ")
-        }
-        if "error" not in said:
-            reason = error.stderr[-1] if error.stderr else "no reason given"
-            raise NotPossibleHereError(
-                f"`{address}` cannot run the builder (exit code {error.code}): {reason}",
-                hint=f"it needs Python 3.10 with numpy: ssh {address} {PYTHON} --version",
-            ) from error
-        kinds = {kind.exit_code: kind for kind in reversed(BoardError.__subclasses__())}
-        kind = kinds.get(error.code, board.BuildError)
-        with translated():
-            raise kind(f"on `{address}`: {said['error']}", hint=said.get("hint", "")) from error
 
 
 def _read(host: Host, content: bytes, name: str) -> Sidecar:

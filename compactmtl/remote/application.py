@@ -7,7 +7,15 @@ from pathlib import Path
 from compactmtl.board import files as of_the_board
 
 NAME = "board.pyz"
-MAIN = "import sys\nfrom compactmtl.board.command import main\nsys.exit(main())\n"
+MAIN = """import sys
+if sys.version_info < (3, 10):
+    sys.stderr.write("error: Python %d.%d is too old, " % sys.version_info[:2])
+    sys.stderr.write("expected 3.10 or later\\nhint: JetPack 6 and later have it\\n")
+    sys.exit(2)
+from compactmtl.board.command import main
+sys.exit(main())
+"""
+"""Asked before anything is imported that an old Python cannot read."""
 STAMP = (1980, 1, 1, 0, 0, 0)
 """One time for all entries: the same code gives the same bytes."""
 

@@ -4,7 +4,7 @@ import io
 import shlex
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -47,17 +47,21 @@ class RemoteFolder:
             except RemoteCommandError as error:
                 raise self._no_room(error) from error
 
-    def run(self, command: Sequence[str]) -> bytes:
+    def run(self, command: Sequence[str], *, on_line: Callable[[str], None] | None = None) -> bytes:
         """Run a command in the folder and return its standard output.
 
         Its process number is kept, so that it can be stopped when this side goes away.
+
+        Args:
+            command: Program and arguments.
+            on_line: Called with each line of its standard error as it comes.
 
         Raises:
             RemoteCommandError: The command failed.
             NotPossibleHereError: The host does not answer.
         """
         script = f"cd {shlex.quote(self.path)} && echo $$ > {PID} && exec {shlex.join(command)}"
-        return self.host.run(["sh", "-c", script])
+        return self.host.run(["sh", "-c", script], on_line=on_line)
 
     def fetch(self, names: Sequence[str]) -> dict[str, bytes]:
         """Return the content of files in the folder.

@@ -17,7 +17,11 @@ import asyncssh
 CHUNK = 65536
 
 
-async def _handle(process, home, environment):
+async def _handle(process, home, environment, link):
+    if link.drops_on and link.drops_on in process.command:
+        await asyncio.sleep(0.2)
+        process.channel.get_connection().abort()
+        return
     child = await asyncio.create_subprocess_shell(
         process.command,
         stdin=asyncio.subprocess.PIPE,
@@ -49,7 +53,8 @@ async def _handle(process, home, environment):
 def local_board(folder: Path, monkeypatch) -> Iterator[SimpleNamespace]:
     """Start the server and make `ssh board` lead to it.
 
-    Yields the board's ``home`` and ``bin``, whose programs come first in its PATH.
+    Yields the board's ``home`` and ``programs``, which come first in its PATH. A command that holds
+    the words ``link.drops_on`` loses its connection.
     """
     home, programs = folder / "home", folder / "bin"
     for each in (home, programs):
@@ -62,6 +67,7 @@ def local_board(folder: Path, monkeypatch) -> Iterator[SimpleNamespace]:
     key.write_private_key(folder / "key")
     (folder / "key").chmod(0o600)
     (folder / "authorized").write_bytes(key.export_public_key())
+    link = SimpleNamespace(drops_on="")
     loop = asyncio.new_event_loop()
 
     async def start():
@@ -70,7 +76,7 @@ def local_board(folder: Path, monkeypatch) -> Iterator[SimpleNamespace]:
             0,
             server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
             authorized_client_keys=str(folder / "authorized"),
-            process_factory=lambda process: _handle(process, home, environment),
+            process_factory=lambda process: _handle(process, home, environment, link),
             encoding=None,
         )
 
@@ -91,7 +97,7 @@ def local_board(folder: Path, monkeypatch) -> Iterator[SimpleNamespace]:
         await server.wait_closed()
 
     try:
-        yield SimpleNamespace(home=home, programs=programs, environment=environment)
+        yield SimpleNamespace(home=home, programs=programs, environment=environment, link=link)
     finally:
         asyncio.run_coroutine_threadsafe(stop(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)

@@ -111,8 +111,17 @@ def test_what_the_build_says_is_raised_as_our_own_error(board, source):
 )
 def test_what_comes_back_changed_is_refused(board, source, sidecar, words):
     text = "{" if sidecar is None else json.dumps(sidecar)
-    fake_builder(board, f"echo plan > model.engine; echo '{text}' > model.engine.json")
+    fake_builder(board, f"echo {{}}; echo plan > model.engine; echo '{text}' > model.engine.json")
     before = set(source.parent.iterdir())
     with pytest.raises(CorruptFileError, match=words):
         build_on_host(HOST, source, source.with_name("model.engine"), BuildRecipe())
     assert set(source.parent.iterdir()) == before
+
+
+def test_a_file_that_changes_on_its_way_is_refused(board, source):
+    script = f'/usr/bin/tar "$@" && if [ "$1" = -xf ]; then echo x >> "$4/{source.name}"; fi'
+    (board.programs / "tar").write_text(f"#!/bin/sh\n{script}\n")
+    (board.programs / "tar").chmod(0o755)
+    with pytest.raises(CorruptFileError, match="did not arrive as it was sent"):
+        build_on_host(HOST, source, source.with_name("model.engine"), BuildRecipe())
+    assert list(board.home.iterdir()) == []
