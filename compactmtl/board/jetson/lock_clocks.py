@@ -7,7 +7,7 @@ The one place that changes a setting of the board, and only where the user asks 
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -21,8 +21,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def locked_clocks() -> Iterator[None]:
+def locked_clocks() -> Iterator[Callable[[], None]]:
     """Lock the clocks in the block; whatever ends it, they are restored.
+
+    Yields what restores them, for who ends the process without leaving the block.
 
     Raises:
         NotHereError: There is no ``jetson_clocks``, or it refuses; nothing was changed then.
@@ -33,7 +35,7 @@ def locked_clocks() -> Iterator[None]:
         before = {each: signal.signal(each, _interrupt) for each in SIGNALS}
         try:
             _run()
-            yield
+            yield lambda: _run("--restore", stored)
         finally:
             # A second signal must not cut the restoring short.
             for each in (*SIGNALS, signal.SIGINT):

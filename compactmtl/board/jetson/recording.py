@@ -5,15 +5,14 @@ As a file it is one JSON object per line::
     {"type": "board", "format": 1, "simulated": false, "board": {...}, ...}
     {"type": "reading", "at_s": 12.31, "line": "RAM 1343/7620MB ... VDD_IN 5251mW/8535mW"}
     {"type": "window", "kind": "alone", "name": "a", "start_s": 20.0, "end_s": 23.0, "runs": 98}
-    {"type": "times", "name": "a", "wall_ms": [...], "cpu_ms": [...]}
-    {"type": "document", "document": {...}}
+    {"type": "document", "document": {... the bench record, with the times of every round ...}}
 
 Times are seconds of one clock with an origin of its own. Windows are ``idle`` (nothing runs),
 ``timing`` (all candidates in turns) and ``alone`` (one candidate, back to back, ``runs`` times).
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -52,7 +51,6 @@ class Recording:
         over_current: Event counters before and after; None where there are none to read.
         why: Why there are no readings, or no more of them; empty where all is well.
         document: Record of the bench that this belongs to; empty before it is made.
-        times: Candidate to its times in ms, ``wall_ms`` and ``cpu_ms``.
     """
 
     simulated: bool
@@ -64,7 +62,6 @@ class Recording:
     over_current: tuple[dict[str, int], dict[str, int]] | None = None
     why: str = ""
     document: dict[str, Any] = field(default_factory=dict)
-    times: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def within(self, window: Window, *, settle_s: float = 0.0) -> list[Reading]:
         """Return the readings of a window, but for those of its first seconds."""
@@ -96,7 +93,6 @@ def write_recording(path: Path, recording: Recording) -> None:
     ]
     lines += [{"type": "window", **vars(window)} for window in recording.windows]
     lines += [{"type": "reading", **vars(reading)} for reading in recording.readings]
-    lines += [{"type": "times", "name": name, **t} for name, t in recording.times.items()]
     if recording.document:
         lines.append({"type": "document", "document": recording.document})
     text = "".join(f"{json.dumps(line, allow_nan=False)}\n" for line in lines)
@@ -153,16 +149,8 @@ def _take(entry: dict[str, Any], found: Recording | None) -> Recording:
         start, end = float(entry["start_s"]), float(entry["end_s"])
         window = Window(entry["kind"], str(entry["name"]), start, end, int(entry["runs"]))
         found.windows.append(window)
-    elif kind == "times":
-        found.times[str(entry["name"])] = {
-            clock: _numbers(entry[clock]) for clock in ("wall_ms", "cpu_ms")
-        }
     elif kind == "document":
         found.document = dict(entry["document"])
     else:
         raise ValueError(f"a line of type {kind}")
     return found
-
-
-def _numbers(values: Sequence[Any]) -> list[float]:
-    return [float(value) for value in values]

@@ -36,6 +36,12 @@ def test_a_signal_restores_them_and_the_handlers(number, calls):
     assert signal.getsignal(number) == before
 
 
+def test_who_ends_the_process_can_restore_them(calls):
+    with locked_clocks() as restore:
+        restore()
+        assert calls() == ALL
+
+
 def test_an_error_restores_them(calls):
     with pytest.raises(ZeroDivisionError), locked_clocks():
         raise ZeroDivisionError
