@@ -31,16 +31,28 @@ def on_board(host: Host, files: Mapping[str, Path | bytes]) -> Iterator[RemoteFo
         DiskFullError: It has no room.
         CorruptFileError: A file did not arrive as it was sent.
     """
+    with remote_folder(host) as folder:
+        folder.send({NAME: make_application()})
+        if files:
+            send(folder, files)
+        yield folder
+
+
+def send(folder: RemoteFolder, files: Mapping[str, Path | bytes]) -> None:
+    """Send files into a folder that has the application, which checks them by SHA-256.
+
+    Raises:
+        MissingFileError: A file is not there.
+        DiskFullError: The host has no room.
+        CorruptFileError: A file did not arrive as it was sent.
+    """
     with translated():
         sent = {
             name: sha256(content if isinstance(content, bytes) else read_bytes(content))
             for name, content in files.items()
         }
-    with remote_folder(host) as folder:
-        folder.send({NAME: make_application(), SENT: to_json(sent), **files})
-        if files:
-            call(folder, ["check", SENT])
-        yield folder
+    folder.send({SENT: to_json(sent), **files})
+    call(folder, ["check", SENT])
 
 
 def call(
