@@ -1,6 +1,7 @@
 """The verb `bench`."""
 
 from compactmtl.cli import bench_paced as pace
+from compactmtl.cli.bench_board import HostOption, LockClocks, RecordTo, Replay, report_replayed
 from compactmtl.cli.bench_options import (
     Baseline,
     Batch,
@@ -30,6 +31,7 @@ def bench(
     provider: Provider = None,
     torch: Torch = None,
     cuda_graph: CudaGraph = False,
+    host: HostOption = None,
     threads: Threads = 1,
     batch: Batch = 1,
     size: Size = None,
@@ -44,6 +46,9 @@ def bench(
     duration: pace.Duration = None,
     alongside: pace.Alongside = None,
     max_misses: pace.MaxMisses = None,
+    lock_clocks: LockClocks = False,
+    record_to: RecordTo = None,
+    replay: Replay = None,
     out: Out = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -71,12 +76,16 @@ def bench(
       compactmtl bench compact/ --threads 2 --batch 4 --size 192x256
       compactmtl bench a.onnx b.xml --size 96x128 --seconds 5 --out ab.json
       compactmtl bench --torch eager --torch compile
+      compactmtl bench --device jetson --host user@board
       compactmtl bench --baseline good.json --max-regression 5%
     """
     from compactmtl.bench import bench as run
     from compactmtl.bench.baseline import parse_share, regression
     from compactmtl.bench.record import RECORD, write_record
 
+    if replay is not None:
+        report_replayed(replay, out)
+        return 0
     chosen = targets or [DEFAULT_FOLDER]
     limit = parse_share(max_regression)
     with console.progress("round", None) as advance:
@@ -96,7 +105,11 @@ def bench(
             baseline=baseline,
             max_regression=limit,
             paced=pace.paced_plan(rate, deadline_ms, duration, alongside, max_misses),
+            host=host,
+            lock_clocks=lock_clocks,
+            record_to=record_to,
             on_round=advance,
+            on_line=console.info,
         )
     if path := out or (chosen[0] / RECORD if chosen[0].is_dir() else None):
         write_record(path, record)

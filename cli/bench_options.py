@@ -10,7 +10,7 @@ from compactmtl.errors import UsageError
 Targets = Annotated[
     list[Path] | None, typer.Argument(metavar="FOLDER|FILES...", show_default="compact")
 ]
-Device = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu or cuda.")]
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, cuda or jetson.")]
 Provider = Annotated[
     list[str] | None,
     typer.Option(

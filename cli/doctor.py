@@ -9,7 +9,7 @@ from compactmtl.cli.console import console
 from compactmtl.cli.options import Debug, Json, Quiet
 
 SHOWN = ("python", "os", "cpu", "usable_cores", "memory_gib")
-SHOWN_BOARD = ("evidence", "python", "kernel", "machine", "cores", "memory_mib")
+SHOWN_BOARD = ("evidence", "python", "kernel", "machine", "cores", "memory_gib")
 
 
 def doctor(
@@ -26,11 +26,11 @@ def doctor(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Say what this machine can train, export and bench; or what a board is.
+    """Say what this machine can train, export and bench.
 
-    Looks only: it changes nothing and exits 0 whatever it finds. On a board, what was sent lies in
-    a temporary folder and is removed afterwards. The self-test says which of our assumptions about
-    boards hold there.
+    With --host: what a board is. Looks only: it changes nothing and exits 0 whatever it finds. What
+    was sent to a board lies in a temporary folder there and is removed afterwards. The self-test
+    says which of our assumptions about boards hold.
 
     Examples:
       compactmtl doctor

@@ -26,7 +26,11 @@ def bench(
     baseline: str | Path | None = None,
     max_regression: float = 0.05,
     paced: "PacedPlan | None" = None,
+    host: str | None = None,
+    lock_clocks: bool = False,
+    record_to: Path | None = None,
     on_round: Callable[[], None] | None = None,
+    on_line: Callable[[str], None] | None = None,
 ) -> "BenchRecord":
     """Time a compact folder's artefacts, or files, in turns in this process.
 
@@ -39,7 +43,7 @@ def bench(
         size: Height and width; None: those of the stored inputs.
         seconds: Least total time of the measurement.
         rounds: Least number of rounds; in each, every candidate runs once.
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu``, ``cuda``, or ``jetson``, which is watched meanwhile: power, energy, clocks.
         providers: Execution providers of ONNX Runtime: ``cpu``, ``cuda``, ``tensorrt``; each ONNX
             file is a candidate in each. Empty: that of the device.
         torch: ``eager``, ``compile`` or both: measure the models in torch itself, too.
@@ -49,23 +53,61 @@ def bench(
         time_limit: Longest that loading a candidate, or one call of it, may take, in seconds. A
             runtime that hangs cannot be interrupted: **the process ends**, with one line and exit
             code 21.
-        baseline: An earlier ``bench.json`` of this machine to compare with.
+        baseline: An earlier ``bench.json`` of that machine to compare with.
         max_regression: Growth of the time that counts as a regression; 0.05 is 5 %.
         paced: Then run the one artefact at a camera's pace, too; see
             ``compactmtl.board.bench.paced``.
-        on_round: Called after each round.
+        host: Measure on this machine, through the user's own ssh, as in ``user@board``.
+        lock_clocks: Set a Jetson's clocks to their maximum meanwhile; they are restored.
+        record_to: Where all that was seen of a Jetson is written, for ``replay``.
+        on_round: Called after each round; of a host, never.
+        on_line: Called with each line of news from a host, in another thread.
 
     Returns:
         The record; ``compactmtl.bench.record.write_record`` writes it.
 
     Raises:
         UsageError: A setting is out of range, or the artefact does not take it.
-        NotPossibleHereError: The device is not one this machine can measure.
+        NotPossibleHereError: The device is not one this machine can measure, or the host does not
+            answer.
         MissingFileError: There is no such file, or the folder holds nothing to measure.
         CorruptFileError: A file is not what its suffix says, or the baseline's of another version.
         NonFiniteError: A model yields NaN or Inf.
         BenchError: A runtime fails while it runs.
     """
+    if host is not None:
+        from compactmtl.bench.on_host import Asked, bench_on_host
+        from compactmtl.errors import UsageError
+        from compactmtl.remote.ssh import Host
+
+        if torch:
+            raise UsageError("torch does not run on a board", hint="leave out --torch, or --host")
+        if roofline or paced is not None:
+            raise UsageError(
+                "a roofline and a camera's pace are not measured over --host",
+                hint="on the board itself: python3 -m compactmtl.board bench FILE --rate ...",
+            )
+        asked = Asked(
+            device=device,
+            providers=tuple(providers) or (device if device != "jetson" else "cpu",),
+            cuda_graph=cuda_graph,
+            threads=threads,
+            batch=batch,
+            size=size,
+            seconds=seconds,
+            rounds=rounds,
+            time_limit=time_limit,
+            lock_clocks=lock_clocks,
+            record_to=record_to,
+        )
+        return bench_on_host(
+            Host(host),
+            target,
+            asked,
+            baseline=None if baseline is None else Path(baseline),
+            max_regression=max_regression,
+            on_line=on_line,
+        )
     from compactmtl.bench.run import run_bench  # the runtimes are imported when they are used
 
     return run_bench(
@@ -84,5 +126,7 @@ def bench(
         baseline=None if baseline is None else Path(baseline),
         max_regression=max_regression,
         paced=paced,
+        lock_clocks=lock_clocks,
+        record_to=record_to,
         on_round=on_round,
     )

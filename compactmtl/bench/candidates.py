@@ -1,6 +1,6 @@
 """Which files a bench measures, and under which names."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,12 +38,18 @@ class Chosen:
     variants: tuple[str, ...] = ()
 
 
-def choose(target: str | Path | Sequence[str | Path], *, programs: bool = False) -> Chosen:
+def choose(
+    target: str | Path | Sequence[str | Path],
+    *,
+    programs: bool = False,
+    why_not: Callable[[Path], str] = why_not_run,
+) -> Chosen:
     """Choose what to measure: a compact folder's artefacts, or the files that are named.
 
     Args:
         target: A folder, or files.
         programs: Whether torch's programs (``.pt2``) of a folder are measured, too.
+        why_not: Says why an artefact of a folder cannot be measured; empty where it can.
 
     Raises:
         MissingFileError: The folder holds no model, or no artefact that descends from it.
@@ -53,7 +59,7 @@ def choose(target: str | Path | Sequence[str | Path], *, programs: bool = False)
     if not paths:
         raise UsageError("nothing to bench: give a folder or files")
     if len(paths) == 1 and not paths[0].is_file():
-        return _from_folder(paths[0], programs)
+        return _from_folder(paths[0], programs, why_not)
     for path in paths:
         if path.is_dir():
             raise UsageError(f"`{path}` is a folder; give one folder, or files only")
@@ -64,7 +70,7 @@ def choose(target: str | Path | Sequence[str | Path], *, programs: bool = False)
     return Chosen(short_names(paths), left_out={}, stored=stored)
 
 
-def _from_folder(folder: Path, programs: bool) -> Chosen:
+def _from_folder(folder: Path, programs: bool, why_not: Callable[[Path], str]) -> Chosen:
     if not folder.exists():
         raise MissingFileError(
             f"no such file or folder: `{folder}`",
@@ -74,7 +80,7 @@ def _from_folder(folder: Path, programs: bool) -> Chosen:
     left_out = dict(lineage.strangers)
     files: dict[str, Path] = {}
     for artefact in lineage.artefacts:
-        why = why_not_run(artefact.path)
+        why = why_not(artefact.path)
         if why and not (programs and artefact.path.suffix == PROGRAM):
             left_out[artefact.path.name] = why
         else:

@@ -1,12 +1,10 @@
 """What the bench can measure on."""
 
-from pathlib import Path
-
+from compactmtl.board.bench.on_device import JETSON
 from compactmtl.board.driver import num_gpus
+from compactmtl.board.jetson.measured import check_jetson
 from compactmtl.errors import NotPossibleHereError
-
-JETSON_FILES = (Path("/proc/device-tree/model"), Path("/etc/nv_tegra_release"))
-"""What tells a Jetson board, the second also inside containers with NVIDIA's runtime."""
+from compactmtl.export.board_errors import translated
 
 
 def check_device(name: str) -> None:
@@ -22,10 +20,10 @@ def check_device(name: str) -> None:
             "cannot bench on `cuda`: no NVIDIA GPU answers (probed: the driver, libcuda.so.1)",
             hint="leave out --device, or give --device cpu",
         )
-    probed = ", ".join(
-        f"{path} {'is there' if path.exists() else 'is missing'}" for path in JETSON_FILES
-    )
-    raise NotPossibleHereError(
-        f"cannot bench on `{name}`: this version measures on cpu and cuda only (probed: {probed})",
-        hint="leave out --device, or give --device cpu",
-    )
+    if name != JETSON:
+        raise NotPossibleHereError(
+            f"cannot bench on `{name}`: this version measures on cpu, cuda and {JETSON}",
+            hint="leave out --device, or give --device cpu",
+        )
+    with translated():
+        check_jetson()

@@ -1,6 +1,6 @@
 """The workstation's side of a bench: choose, have it measured, count, check the record."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -14,12 +14,12 @@ from compactmtl.bench.fed import fed_inputs
 from compactmtl.bench.record import BenchRecord, parse_record
 from compactmtl.bench.ways import Ways, make_items
 from compactmtl.bench.with_roofline import with_roofline
-from compactmtl.board.bench.gpu_watch import GpuWatch
 from compactmtl.board.bench.limit import TimeLimit
+from compactmtl.board.bench.on_device import measure_on
 from compactmtl.board.bench.paced_run import PacedPlan, measure_paced, the_one
 from compactmtl.board.bench.run import Settings, measure
-from compactmtl.board.cudart import Cuda
-from compactmtl.board.nvml import Nvml
+from compactmtl.board.bench.watch import Watch
+from compactmtl.board.onnx_session import PROVIDERS
 from compactmtl.board.stored import Stored
 from compactmtl.environment import cpu_model, environment
 from compactmtl.export.board_errors import translated
@@ -42,6 +42,8 @@ def run_bench(
     baseline: Path | None,
     max_regression: float,
     paced: PacedPlan | None,
+    lock_clocks: bool,
+    record_to: Path | None,
     on_round: Callable[[], None] | None,
 ) -> BenchRecord:
     """Measure; see ``compactmtl.bench.bench``."""
@@ -56,28 +58,33 @@ def run_bench(
                 baseline, device=device, threads=threads, batch=batch, cpu=cpu_model()
             )
         chosen = choose(target, programs=bool(torch))
-        ways = Ways(providers or (device,), torch, device, cuda_graph)
+        computing = device if device in PROVIDERS else "cpu"
+        ways = Ways(providers or (computing,), torch, computing, cuda_graph)
         items = make_items(chosen.files, ways, threads=threads)
         limit = stack.enter_context(TimeLimit(time_limit)) if time_limit is not None else None
         if paced is not None:
             the_one(items)
-        gpu = stack.enter_context(GpuWatch(Nvml(Cuda().bus_id()))) if device == "cuda" else None
-        document = measure(
-            items,
-            settings,
-            environment=environment(),
-            stored=chosen.stored,
-            also=[(COMPACT, name) for name in chosen.variants if {COMPACT, name} <= set(items)],
-            left_out=chosen.left_out,
-            watch=gpu,
-            limit=limit,
-            on_round=on_round,
+
+        def run(watch: Watch | None) -> dict[str, Any]:
+            document = measure(
+                items,
+                settings,
+                environment=environment(),
+                stored=chosen.stored,
+                also=pairs_of_variants(chosen, items),
+                left_out=chosen.left_out,
+                watch=watch,
+                limit=limit,
+                on_round=on_round,
+            )
+            if paced is not None:
+                section = measure_paced(items, paced, settings, stored=chosen.stored, limit=limit)
+                document["paced"] = asdict(section)
+            return document
+
+        document = measure_on(
+            device, run, lock_clocks=lock_clocks, record_to=record_to, limit=limit
         )
-        if gpu is not None:
-            document["device"] = gpu.describe()
-        if paced is not None:
-            section = measure_paced(items, paced, settings, stored=chosen.stored, limit=limit)
-            document["paced"] = asdict(section)
         files = {name: item.path for name, item in items.items()}
         record = complete(document, chosen, files)
         record = with_roofline(record, files, chosen.stored) if roofline else record
@@ -105,6 +112,11 @@ def complete(document: dict[str, Any], chosen: Chosen, files: Mapping[str, Path]
         fields = _count(files[name], candidate.inputs, chosen.stored, batch)
         counted[name] = candidate.model_copy(update=fields)
     return record.model_copy(update={"candidates": counted})
+
+
+def pairs_of_variants(chosen: Chosen, names: Collection[str]) -> list[tuple[str, str]]:
+    """Return the pairs of the compact model and its variants, as far as they are measured."""
+    return [(COMPACT, name) for name in chosen.variants if {COMPACT, name} <= set(names)]
 
 
 def _count(path: Path, fed: Mapping[str, Any], stored: Stored | None, batch: int) -> dict[str, Any]:

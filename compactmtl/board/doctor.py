@@ -5,7 +5,6 @@ import os
 import platform
 import shutil
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from compactmtl.board.jetson.power_mode import read_power_mode
 from compactmtl.board.jetson.sampler import PROGRAM
 from compactmtl.board.jetson.throttle import read_over_current
 from compactmtl.board.jetson.watch import board_root, look
+from compactmtl.board.machine import cpu_model, memory_gib, version
 
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino")
 LEAST_SPACE_MIB = 512
@@ -64,8 +64,9 @@ def examine(folder: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "kernel": platform.release(),
         "machine": platform.machine(),
+        "cpu": cpu_model(),
         "cores": os.cpu_count(),
-        "memory_mib": _memory_mib(),
+        "memory_gib": memory_gib(),
         "space_mib": round(space),
         "gpus": num_gpus(),
         "packages": {**versions, "tensorrt": tensorrt},
@@ -92,16 +93,10 @@ def _finding(what: str, ok: bool, detail: str | None, hint: str) -> dict[str, An
 
 
 def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        # apt's packages of JetPack do not all bring metadata
-        name = distribution.partition("-")[0]
-        return "of unknown version" if _importable(name, distribution) else None
-
-
-def _importable(name: str, distribution: str) -> bool:
-    return name == distribution and importlib.util.find_spec(name) is not None
+    found = version(distribution)
+    if found is None and importlib.util.find_spec(distribution.replace("-", "_")) is not None:
+        return "of unknown version"  # not all of apt's packages bring metadata
+    return found
 
 
 def _tensorrt() -> tuple[str | None, str]:
@@ -109,10 +104,3 @@ def _tensorrt() -> tuple[str | None, str]:
         return installed_version("tensorrt"), ""
     except MissingPackageError as error:
         return None, error.message
-
-
-def _memory_mib() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
-    except (ValueError, OSError):
-        return None

@@ -5,7 +5,6 @@ What is assumed was read in documents and in others' output; a board is the judg
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,7 @@ import numpy as np
 from compactmtl.board import selftest_network as bundled
 from compactmtl.board.artefact import engine_path, write_engine
 from compactmtl.board.bench.statistics import summarise
-from compactmtl.board.bench.timing import interleave
+from compactmtl.board.bench.timing import back_to_back, interleave
 from compactmtl.board.bindings import load_bindings
 from compactmtl.board.doctor import examine
 from compactmtl.board.errors import BoardError
@@ -114,13 +113,13 @@ def _measure(running: dict[str, Session], seconds: float) -> tuple[dict[str, Any
     calls = {
         name: session.bind({bundled.INPUT: bundled.image()}) for name, session in running.items()
     }
-    with ExitStack() as stack:
-        watch = stack.enter_context(watching())
+    with watching() as watch:
         watch.idle(lambda _: time.sleep(seconds))
         with watch.window("timing"):
             timings = interleave(calls, seconds=seconds, rounds=ROUNDS)
         for name, call in calls.items():
-            watch.alone(name, call, seconds)
+            with watch.window("alone", name) as ran:
+                back_to_back(call, seconds=seconds, ran=ran, name=name)
     latency = {name: asdict(summarise(timing.wall_ms)) for name, timing in timings.items()}
     return latency, describe(watch.recording)
 

@@ -5,11 +5,14 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compactmtl.board.bench.paced_verb import add_paced, plan_of
 from compactmtl.board.bench.paced_words import paced_lines
 from compactmtl.board.words import parse_size
+
+if TYPE_CHECKING:
+    from compactmtl.board.bench.watch import Watch
 
 Say = Callable[[str], None]
 
@@ -19,7 +22,13 @@ def add_bench(verbs: Any) -> None:
     parser = verbs.add_parser("bench", help="Time files in turns; print the record.")
     parser.set_defaults(call=bench_verb)
     add = parser.add_argument
-    add("files", type=Path, nargs="+", metavar="FILE", help="Exported files; the first is first.")
+    add("files", type=Path, nargs="+", metavar="FILE", help="Exported files, or bench-job.json.")
+    add(
+        "--device",
+        choices=("cpu", "cuda", "jetson"),
+        default="cpu",
+        help="A Jetson is watched, too.",
+    )
     add("--threads", type=int, default=1, metavar="N", help="Of each runtime on a CPU.")
     add("--batch", type=int, default=1, metavar="N", help="Batch size.")
     add("--size", metavar="HxW", help="Image size (default: that of inputs.npz beside the file).")
@@ -34,43 +43,67 @@ def add_bench(verbs: Any) -> None:
     add("--cuda-graph", action="store_true", help="Launch engines as CUDA graphs. Never run.")
     add("--time-limit", type=float, metavar="S", help="Longest that one call may take.")
     add_paced(add)
+    add("--lock-clocks", action="store_true", help="Jetson: clocks at their maximum; needs root.")
+    add("--record-tegrastats", type=Path, metavar="FILE", help="Jetson: note all that was seen.")
     add("--json", action="store_true", help="Print the record as one JSON document.")
 
 
 def bench_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
     """Measure what is asked for and say the figures."""
     from compactmtl.board.bench.items import items_of
+    from compactmtl.board.bench.job import job_of
     from compactmtl.board.bench.limit import TimeLimit
-    from compactmtl.board.bench.names import short_names
+    from compactmtl.board.bench.on_device import measure_on
     from compactmtl.board.bench.paced_run import measure_paced, the_one
     from compactmtl.board.bench.run import Settings, measure
     from compactmtl.board.machine import describe
-    from compactmtl.board.stored import stored_beside
 
     settings = Settings(
+        device=asked.device,
         threads=asked.threads,
         batch=asked.batch,
         size=_one_size(asked.size),
         seconds=asked.seconds,
         rounds=asked.rounds,
     )
+    job, stored = job_of(asked.files)
     with ExitStack() as stack:
         limit = None
         if asked.time_limit is not None:
             limit = stack.enter_context(TimeLimit(asked.time_limit))
         items = items_of(
-            short_names(asked.files),
+            job.files,
             threads=asked.threads,
             providers=asked.provider or ("cpu",),
             cuda_graph=asked.cuda_graph,
         )
-        plan, stored = plan_of(asked), stored_beside(asked.files)
+        plan = plan_of(asked)
         if plan is not None:
             the_one(items)
-        document = measure(items, settings, environment=describe(), stored=stored, limit=limit)
-        if plan is not None:
-            section = measure_paced(items, plan, settings, stored=stored, limit=limit)
-            document["paced"] = asdict(section)
+
+        def run(watch: "Watch | None") -> dict[str, Any]:
+            document = measure(
+                items,
+                settings,
+                environment=describe(),
+                stored=stored,
+                also=job.also,
+                left_out=job.left_out,
+                watch=watch,
+                limit=limit,
+            )
+            if plan is not None:
+                section = measure_paced(items, plan, settings, stored=stored, limit=limit)
+                document["paced"] = asdict(section)
+            return document
+
+        document = measure_on(
+            asked.device,
+            run,
+            lock_clocks=asked.lock_clocks,
+            record_to=asked.record_tegrastats,
+            limit=limit,
+        )
     for line in [*lines_of(document), *paced_lines(document.get("paced"))]:
         say(line)
     return document
@@ -78,6 +111,8 @@ def bench_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
 
 def lines_of(document: Mapping[str, Any]) -> list[str]:
     """Return what a person reads of a record."""
+    from compactmtl.board.jetson.words import lines_of_device
+
     lines = []
     for name, each in document["candidates"].items():
         wall = each["latency_ms"]
@@ -92,6 +127,7 @@ def lines_of(document: Mapping[str, Any]) -> list[str]:
             f"{pair}: {ratio[ratio['clock']]:.3f} ({low:.3f} to {high:.3f}, {ratio['clock']})"
             + shown
         )
+    lines += lines_of_device(document["device"])
     return [*lines, *document["why"], f"verdict: {document['verdict']}"]
 
 

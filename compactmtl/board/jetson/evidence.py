@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 Seen = Literal["run on hardware", "simulated", "never run"]
 
-FAMILIES = ("Orin Nano", "Orin NX", "AGX Orin", "AGX Thor", "Xavier NX", "AGX Xavier")
-STACKS = (("5.1", "8.5"), ("6.1", "10.3"), ("6.2", "10.3"), ("7.0", "10.13"), ("7.2", "10"))
-"""JetPack and the TensorRT that it ships."""
+FAMILIES = ("Orin Nano", "Orin NX", "AGX Orin", "AGX Thor")
+STACKS = (("6.1", "10.3"), ("6.2", "10.3"), ("7.0", "10.13"), ("7.2", "10"))
+"""JetPack and the TensorRT that it ships. JetPack 5 (Xavier) is too old: Python 3.8, TensorRT 8."""
 
 SEEN: dict[tuple[str, str], Seen] = {
     ("Orin Nano", "6.2"): "simulated",

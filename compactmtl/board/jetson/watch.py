@@ -17,7 +17,6 @@ from compactmtl.board.jetson.throttle import read_over_current
 ROOT_VARIABLE = "COMPACTMTL_BOARD_ROOT"
 """Where the board's files lie, if not under ``/``: a simulated board, and called so everywhere."""
 IDLE_SECONDS = 2.0
-ALONE_SECONDS = 3.0
 
 
 def board_root() -> Path:
@@ -53,14 +52,6 @@ class Watch:
         """Do nothing for two seconds, for the board's power when nothing runs."""
         with self.window("idle"):
             sleep(IDLE_SECONDS)
-
-    def alone(self, name: str, call: Callable[[], object], seconds: float = ALONE_SECONDS) -> None:
-        """Run a candidate back to back, for its power."""
-        with self.window("alone", name) as ran:
-            end = self._clock() + seconds
-            while self._clock() < end:
-                call()
-                ran()
 
 
 @contextmanager

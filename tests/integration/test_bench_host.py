@@ -1,0 +1,160 @@
+"""`bench --host` over a real ssh connection to a simulated Jetson, its faults included.
+
+ONNX Runtime is the engine. No time is asserted.
+"""
+
+import json
+import sys
+
+import pytest
+from jetson_lines import ORIN_NANO
+from simulated_jetson import put_program, put_programs
+
+from compactmtl.board import selftest_network
+from compactmtl.board.files import sha256
+from compactmtl.cli import app
+
+SHORT = ("--seconds", "1", "--rounds", "20")
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two artefacts of one name, in two folders."""
+    made = []
+    for precision in ("fp32", "fp16"):
+        path = tmp_path / precision / "model.onnx"
+        path.parent.mkdir()
+        path.write_bytes(selftest_network.network(precision))
+        made.append(path)
+    return made
+
+
+@pytest.fixture
+def bench(files, tmp_path, capfd):
+    """Run the verb on both files; return its record, or what it said where it fails."""
+
+    def run(*options, code=0):
+        out = tmp_path / "bench.json"
+        words = ["bench", *map(str, files), "--host", "board", *SHORT, "--out", str(out), "--json"]
+        got = app.run([*words, *options])
+        printed = capfd.readouterr()
+        assert got == code, printed.err
+        assert out.is_file() is (code == 0)
+        if code:
+            assert "Traceback" not in printed.err
+            return printed.err
+        return json.loads(printed.out)
+
+    return run
+
+
+def test_the_record_comes_back_and_can_be_replayed(jetson, bench, files, tmp_path, capfd):
+    recording = tmp_path / "seen.jsonl"
+    record = bench("--device", "jetson", "--record-tegrastats", str(recording))
+    names = ["fp32/model", "fp16/model"]
+    assert list(record["candidates"]) == names
+    assert [record["candidates"][name]["sha256"] for name in names] == [
+        sha256(file.read_bytes()) for file in files
+    ]
+    assert record["candidates"]["fp32/model"]["macs"] > 10**7  # counted here
+    assert "fp32/model/fp16/model" in record["ratios"]
+    seen = record["device"]["jetson"]
+    assert seen["board"]["module"].startswith("Jetson Orin Nano 8GB")
+    assert seen["evidence"].startswith("simulated")
+    assert seen["power_mode"]["name"] == "25W"
+    assert seen["power"]["VDD_IN"]["peak_mw"] == 5251
+    assert seen["clocks_mhz"]["EMC_FREQ"]["max"] == 204
+    assert not list(jetson.home.glob("compactmtl*"))
+    assert app.run(["bench", "--replay", str(recording), "--json"]) == 0
+    again = json.loads(capfd.readouterr().out)
+    assert again["device"] == record["device"]
+    assert again["ratios"] == record["ratios"]
+    for name in names:
+        replayed, live = (each["candidates"][name]["latency_ms"] for each in (again, record))
+        assert replayed == pytest.approx(live, abs=2e-3)  # times are kept to a microsecond
+
+
+@pytest.mark.slow
+def test_energy_is_that_of_the_module(jetson, bench):
+    record = bench("--device", "jetson", "--seconds", "8")
+    for each in record["device"]["jetson"]["energy"].values():
+        assert each["module_rail"] == "VDD_IN"
+        assert each["mj_per_inference"]["VDD_IN"] > each["mj_per_inference"]["VDD_SOC"] > 0
+    assert app.run(["doctor", "--host", "board", "--quiet"]) == 0
+
+
+@pytest.mark.slow
+def test_without_tegrastats_power_is_unavailable(jetson, bench):
+    (jetson.programs / "tegrastats").unlink()
+    seen = bench("--device", "jetson")["device"]["jetson"]
+    assert seen["power"] == seen["temperatures_c"] == "unavailable"
+    assert "cannot be run" in seen["tegrastats"]["why"]
+    assert all("cannot be run" in each["why"] for each in seen["energy"].values())
+    assert seen["throttled"]["verdict"] == "unknown"
+
+
+@pytest.mark.slow
+def test_a_board_that_throttles_says_so(jetson, bench):
+    cool = ORIN_NANO.replace("@[305]", "@[1020]")
+    hot = ORIN_NANO.replace("@[305]", "@[612]").replace("tj@49.312C", "tj@95.5C")
+    put_programs(jetson.programs, lines=[cool] * 45 + [hot])
+    verdict = bench("--device", "jetson", "--seconds", "8")["device"]["jetson"]["throttled"]
+    assert verdict["verdict"] == "yes"
+    assert "from 1020 to 612 MHz" in verdict["why"]
+
+
+def test_a_machine_that_is_no_jetson_says_what_was_asked(board, bench):
+    said = bench("--device", "jetson", code=2)
+    assert "on `board`: this is no Jetson: /proc/device-tree/model is missing" in said
+
+
+def test_here_it_says_what_was_asked_too(capfd):
+    assert app.run(["bench", "x.onnx", "--device", "jetson"]) == 2
+    said = capfd.readouterr().err
+    assert "this is no Jetson" in said
+    assert "--host user@board" in said
+
+
+def test_a_link_that_drops_leaves_no_record(jetson, bench):
+    jetson.link.drops_on = "board.pyz bench"
+    assert "`board` does not answer" in bench("--device", "jetson", code=2)
+
+
+def test_a_full_disk_is_said(jetson, bench):
+    script = 'case "$*" in *-xf*) cat > /dev/null; echo "tar: No space left on device" >&2; exit 2'
+    put_program(jetson.programs, "tar", f'{script};; esac; exec /usr/bin/tar "$@"')
+    assert "`board` has no room for the files" in bench("--device", "jetson", code=15)
+
+
+def test_a_file_that_changes_on_its_way_is_refused(jetson, bench):
+    script = (
+        '/usr/bin/tar "$@" && if [ -f "$4/1/model.onnx" ]; then echo x >> "$4/1/model.onnx"; fi'
+    )
+    put_program(jetson.programs, "tar", script)
+    said = bench("--device", "jetson", code=11)
+    assert "on `board`: `1/model.onnx` did not arrive as it was sent" in said
+
+
+def test_a_board_without_onnxruntime(jetson, bench):
+    script = (
+        "import importlib.util as u, runpy, sys; find = u.find_spec; "
+        "u.find_spec = lambda name, *rest: None if name == 'onnxruntime' else find(name, *rest); "
+        "del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    put_program(jetson.programs, "python3", f'exec "{sys.executable}" -c "{script}" "$@"')
+    assert "on `board`: onnxruntime is not installed" in bench(code=4)
+
+
+@pytest.mark.slow
+def test_clocks_are_locked_and_restored_on_the_board(jetson, bench):
+    assert "--lock-clocks needs `jetson_clocks`" in bench(
+        "--device", "jetson", "--lock-clocks", code=2
+    )
+    calls = jetson.programs / "calls"
+    put_program(jetson.programs, "jetson_clocks", f'echo "${{1:-lock}}" >> {calls}')
+    bench("--device", "jetson", "--lock-clocks")
+    assert calls.read_text().split() == ["--store", "lock", "--restore"]
+
+
+def test_without_a_jetson_there_is_nothing_to_lock_or_record(board, bench):
+    assert "add --device jetson" in bench("--lock-clocks", code=2)
