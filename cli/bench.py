@@ -109,7 +109,6 @@ def bench(
             lock_clocks=lock_clocks,
             record_to=record_to,
             on_round=advance,
-            on_line=console.info,
         )
     if path := out or (chosen[0] / RECORD if chosen[0].is_dir() else None):
         write_record(path, record)

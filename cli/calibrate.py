@@ -18,6 +18,10 @@ def calibrate(
     quick: Annotated[
         bool, typer.Option("--quick", help="Measure a quarter of the shapes: faster, rougher.")
     ] = False,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="USER@BOARD", help="Measure there, through your own ssh."),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -31,14 +35,19 @@ def calibrate(
     hand it to compress. A table decides speed, never what the model computes.
 
     Takes two minutes, a half with --quick. Other load on the machine makes it less exact: CPU time
-    and minima are used, and the table says how far it is off on shapes it was not fitted to.
+    and minima are used, and the table says how far it is off on shapes it was not fitted to. With
+    --host, ONNX Runtime on the board's processor is measured; TensorRT and its GPU are not.
 
     Examples:
       compactmtl calibrate
       compactmtl compress ckpt.pt --prune-zero-channels --table table.json
       compactmtl calibrate --threads 2 -o two-threads.json
+      compactmtl calibrate --host user@board -o board.json
     """
     from compactmtl.bench.calibrate import calibrate as measure  # the runtime
+    from compactmtl.remote.ssh import Host
+
+    there = None if host is None else Host(host)
 
     with console.progress("chain of layers", None) as advance:
         done = 0
@@ -48,7 +57,7 @@ def calibrate(
             advance(now - done, total=total)
             done = now
 
-        table = measure(threads=threads, quick=quick, progress=progress)
+        table = measure(threads=threads, quick=quick, host=there, progress=progress)
     table.save(out)
     console.table(
         f"{table.runtime} on {table.device}",

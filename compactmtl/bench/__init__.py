@@ -30,7 +30,6 @@ def bench(
     lock_clocks: bool = False,
     record_to: Path | None = None,
     on_round: Callable[[], None] | None = None,
-    on_line: Callable[[str], None] | None = None,
 ) -> "BenchRecord":
     """Time a compact folder's artefacts, or files, in turns in this process.
 
@@ -61,7 +60,6 @@ def bench(
         lock_clocks: Set a Jetson's clocks to their maximum meanwhile; they are restored.
         record_to: Where all that was seen of a Jetson is written, for ``replay``.
         on_round: Called after each round; of a host, never.
-        on_line: Called with each line of news from a host, in another thread.
 
     Returns:
         The record; ``compactmtl.bench.record.write_record`` writes it.
@@ -106,7 +104,6 @@ def bench(
             asked,
             baseline=None if baseline is None else Path(baseline),
             max_regression=max_regression,
-            on_line=on_line,
         )
     from compactmtl.bench.run import run_bench  # the runtimes are imported when they are used
 

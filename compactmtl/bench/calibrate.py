@@ -1,61 +1,65 @@
-"""Measure what layers cost in ONNX Runtime on this machine: the table that compress chooses by."""
+"""Measure what layers cost in ONNX Runtime, here or on a board: the table compress chooses by."""
 
 import math
 import random
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
-from compactmtl.bench.chains import Chain, Convolution, find_blocks, prepare
+from compactmtl.bench.chains import Chain, Convolution
 from compactmtl.bench.fit import Array, fit, left_out_errors
+from compactmtl.bench.machines import machine
+from compactmtl.board.bench.time_chains import Progress
 from compactmtl.compiler.kernels import TERMS, ceil_to, kernel
 from compactmtl.compiler.table import Accuracy, CostTable
-from compactmtl.environment import cpu_model, environment, version
 from compactmtl.errors import UsageError
+from compactmtl.remote.ssh import Host
 
 CHAINS, QUICK_CHAINS = 1500, 400
-BATCH = 20
-"""Chains that are timed in turns; their weights are in memory together."""
 ROUNDS = 12
 MAX_MACS, MAX_NUMBERS, MAX_WEIGHTS = 100_000_000, 1_000_000, 2_000_000
 SIDES = (7, 10, 14, 20, 28, 40, 56, 80, 112)
 
-Progress = Callable[[int, int], None]
-
 
 def calibrate(
-    *, threads: int = 1, quick: bool = False, seed: int = 0, progress: Progress | None = None
+    *,
+    threads: int = 1,
+    quick: bool = False,
+    seed: int = 0,
+    host: Host | None = None,
+    progress: Progress | None = None,
 ) -> CostTable:
     """Time random layers of every kind and fit a cost table to them.
 
     Each measurement is a chain of one to four layers, so that changes of layout at its ends are
-    told from the layers. Batches of chains run in turns, in an order drawn anew; the minimum over
-    the rounds counts, which other load on the machine disturbs least: CPU time of the process, or
-    elapsed time where there are several threads.
+    told from the layers.
 
     Args:
         threads: Threads of the runtime.
         quick: Measure about a quarter of the chains.
         seed: For the choice of shapes.
+        host: Measure in ONNX Runtime on the processor of this machine, through ssh.
         progress: Called after each batch with the chains done and their total.
 
     Raises:
         UsageError: ``threads`` is less than 1.
+        MissingExtraError: The host has no ONNX Runtime.
+        NotPossibleHereError: The host does not answer.
     """
     if threads < 1:
         raise UsageError(f"threads (={threads}) must be at least 1")
-    align, block = find_blocks()
     total = QUICK_CHAINS if quick else CHAINS
-    generator = random.Random(seed)
-    chains = list(islice(draw(generator, align=align, block=block), total))
-    times: list[float] = []
-    for start in range(0, total, BATCH):
-        times += _measure(chains[start : start + BATCH], threads, generator)
-        if progress is not None:
-            progress(len(times), total)
-    return make_table(chains, np.array(times), threads=threads, align=align, block=block)
+    with machine(host) as measured:
+        align, block = measured.align, measured.block
+        chains = list(islice(draw(random.Random(seed), align=align, block=block), total))
+        layers = [chain.to_board() for chain in chains]
+        times = measured.time(layers, threads=threads, rounds=ROUNDS, progress=progress)
+        described = measured.environment
+    return make_table(
+        chains, np.array(times), threads=threads, align=align, block=block, described=described
+    )
 
 
 def draw(generator: random.Random, *, align: int, block: int) -> Iterator[Chain]:
@@ -108,29 +112,14 @@ def _fits(chain: Chain) -> bool:
     return macs <= MAX_MACS and widest <= MAX_NUMBERS and sum(weights) <= MAX_WEIGHTS
 
 
-def _measure(chains: Sequence[Chain], threads: int, generator: random.Random) -> list[float]:
-    """Return the least nanoseconds of one run of each chain."""
-    clock = time.process_time_ns if threads == 1 else time.perf_counter_ns
-    calls = [prepare(chain, threads=threads) for chain in chains]
-    best = [math.inf] * len(calls)
-    for call in calls:
-        call()  # the first run allocates
-    order = list(range(len(calls)))
-    for _ in range(ROUNDS):
-        generator.shuffle(order)
-        for number in order:
-            repeats = 5 if math.isinf(best[number]) else max(1, min(20, int(1e6 / best[number])))
-            call = calls[number]
-            for _ in range(2):  # the first brings weights into the caches
-                started = clock()
-                for _ in range(repeats):
-                    call()
-                best[number] = min(best[number], (clock() - started) / repeats)
-    return best
-
-
 def make_table(
-    chains: Sequence[Chain], times: Array, *, threads: int, align: int, block: int
+    chains: Sequence[Chain],
+    times: Array,
+    *,
+    threads: int,
+    align: int,
+    block: int,
+    described: dict[str, Any],
 ) -> CostTable:
     """Fit a table to measured chains.
 
@@ -140,6 +129,7 @@ def make_table(
         threads: Threads of the runtime.
         align: See ``CostTable``.
         block: See ``CostTable``.
+        described: Machine and software; see ``compactmtl.environment.environment``.
     """
     keys = [("run", "calls"), *((name, term) for name, terms in TERMS.items() for term in terms)]
     works = [{("run", "calls"): 1.0, **c.work(align=align, block=block)} for c in chains]
@@ -148,8 +138,8 @@ def make_table(
     errors = left_out_errors(amounts, times)
     kernels = [_kernels(chain, align, block) for chain in chains]
     return CostTable(
-        runtime=f"onnxruntime {version('onnxruntime')}",
-        cpu=cpu_model(),
+        runtime=f"onnxruntime {described['packages']['onnxruntime']}",
+        cpu=described["cpu"],
         threads=threads,
         clock="cpu" if threads == 1 else "wall",
         align=align,
@@ -161,7 +151,7 @@ def make_table(
             for name in TERMS
             if (chosen := np.array([name in found for found in kernels])).any()
         },
-        environment=environment(),
+        environment=described,
     )
 
 

@@ -18,7 +18,7 @@ from compactmtl.board.bench.items import items_of
 from compactmtl.board.bench.job import JOB, job_bytes
 from compactmtl.board.sessions import parts
 from compactmtl.errors import CorruptFileError
-from compactmtl.export.on_board import OnLine, call, on_board, send
+from compactmtl.export.on_board import call, on_board, send
 from compactmtl.export.stored import INPUTS, Stored
 from compactmtl.files import sha256, write_bytes
 from compactmtl.remote.ssh import Host
@@ -27,9 +27,10 @@ RECORDING = "recording.jsonl"
 PACKAGES = {
     ".onnx": ("onnxruntime", "onnxruntime-gpu"),
     ".xml": ("openvino",),
+    ".rtx.engine": ("tensorrt_rtx",),
     ".engine": ("tensorrt",),
 }
-"""Suffix to the packages of which one must be on the board."""
+"""End of a file's name, the first that fits, to packages of which one must be on the board."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,6 @@ def bench_on_host(
     *,
     baseline: Path | None = None,
     max_regression: float = 0.05,
-    on_line: OnLine | None = None,
 ) -> BenchRecord:
     """Measure a folder's artefacts, or files, on a host; see ``compactmtl.bench.bench``.
 
@@ -98,7 +98,6 @@ def bench_on_host(
         asked: How.
         baseline: See ``compactmtl.bench.bench``; of that host.
         max_regression: See there.
-        on_line: Called with each line of news, in another thread.
 
     Raises:
         NotPossibleHereError: The host does not answer, went away, or is not the device.
@@ -127,7 +126,7 @@ def bench_on_host(
         items = items_of(chosen.files, threads=asked.threads, providers=asked.providers)
         pairs = pairs_of_variants(chosen, items)
         send(folder, {JOB: job_bytes(places, pairs, chosen.left_out), **_files(chosen, places)})
-        document = call(folder, ["bench", JOB, *asked.options()], on_line=on_line)
+        document = call(folder, ["bench", JOB, *asked.options()])
         if asked.record_to is not None:
             write_bytes(asked.record_to, folder.fetch([RECORDING])[RECORDING])
     measured = {name: item.path for name, item in items.items()}
@@ -157,7 +156,7 @@ def _npz(stored: Stored) -> bytes:
 
 def _why_not(packages: Mapping[str, Any], address: str, path: Path) -> str:
     """Say why a file cannot be measured on the board; empty where it can."""
-    wanted = PACKAGES.get(path.suffix)
+    wanted = next((found for end, found in PACKAGES.items() if path.name.endswith(end)), None)
     if wanted is None:
         return "nothing on a board runs it"
     if any(packages.get(name) for name in wanted):

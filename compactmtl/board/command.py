@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from compactmtl.board.artefact import engine_path, write_engine
+from compactmtl.board.bench.calibrate_verb import add_calibrate
 from compactmtl.board.bench.paced_words import missed
 from compactmtl.board.bench.verb import add_bench
 from compactmtl.board.bindings import FLAVOURS, load_bindings
@@ -135,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(call=_serve_verb, json=False)
     serve.add_argument("file", type=Path, metavar="FILE", help="An exported file.")
     serve.add_argument("--threads", type=int, default=1, metavar="N", help="On a CPU.")
+    add_calibrate(verbs)
     check = verbs.add_parser("verify", help="Run files on stored inputs, compare the outputs.")
     check.set_defaults(call=_verify_verb)
     check.add_argument("files", type=Path, nargs="+", metavar="FILE", help="Exported files.")

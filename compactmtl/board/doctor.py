@@ -20,7 +20,7 @@ from compactmtl.board.jetson.throttle import read_over_current
 from compactmtl.board.jetson.watch import board_root, look
 from compactmtl.board.machine import cpu_model, memory_gib, version
 
-PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino")
+PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt_rtx")
 LEAST_SPACE_MIB = 512
 """For an application, artefacts and an engine of the sizes that this library makes."""
 

@@ -115,6 +115,7 @@ def test_here_it_says_what_was_asked_too(capfd):
     assert "--host user@board" in said
 
 
+@pytest.mark.slow
 def test_a_link_that_drops_leaves_no_record(jetson, bench):
     jetson.link.drops_on = "board.pyz bench"
     assert "`board` does not answer" in bench("--device", "jetson", code=2)
@@ -135,6 +136,7 @@ def test_a_file_that_changes_on_its_way_is_refused(jetson, bench):
     assert "on `board`: `1/model.onnx` did not arrive as it was sent" in said
 
 
+@pytest.mark.slow
 def test_a_board_without_onnxruntime(jetson, bench):
     script = (
         "import importlib.util as u, runpy, sys; find = u.find_spec; "
@@ -156,5 +158,6 @@ def test_clocks_are_locked_and_restored_on_the_board(jetson, bench):
     assert calls.read_text().split() == ["--store", "lock", "--restore"]
 
 
+@pytest.mark.slow
 def test_without_a_jetson_there_is_nothing_to_lock_or_record(board, bench):
     assert "add --device jetson" in bench("--lock-clocks", code=2)

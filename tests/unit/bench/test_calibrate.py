@@ -5,15 +5,21 @@ import random
 from itertools import islice
 
 import numpy as np
+import onnx
 import pytest
 
 from compactmtl.bench import calibrate as module
+from compactmtl.bench import machines
 from compactmtl.bench.calibrate import calibrate, draw, make_table
-from compactmtl.bench.chains import Chain, Convolution, find_blocks, prepare
+from compactmtl.bench.chains import Chain, Convolution
 from compactmtl.bench.fit import fit, left_out_errors
+from compactmtl.board.bench.blocks import find_blocks
+from compactmtl.board.bench.chains import chains_bytes, model, prepare, read_chains
+from compactmtl.board.errors import DamagedError
 from compactmtl.cli.app import run
 from compactmtl.compiler.kernels import TERMS, kernel
 from compactmtl.compiler.table import CostTable, default_table
+from compactmtl.environment import environment
 from compactmtl.errors import UsageError
 
 
@@ -53,7 +59,7 @@ def test_a_planted_machine_is_recovered():
     table = default_table()
     chains = list(islice(draw(random.Random(0), align=4, block=16), 600))
     times = np.array([4000 + table.time(chain.work(align=4, block=16)) for chain in chains])
-    found = make_table(chains, times, threads=1, align=4, block=16)
+    found = make_table(chains, times, threads=1, align=4, block=16, described=environment())
     assert found.accuracy.p90 < 0.01
     for chain in islice(draw(random.Random(9), align=4, block=16), 200):
         layer = chain.layer
@@ -86,7 +92,42 @@ def test_chains_run_here():
     align, block = find_blocks()
     assert (align, block) == (1, 1) or block in (4, 8, 16, 32)
     for chain in islice(draw(random.Random(3), align=align, block=block), 12):
-        prepare(chain, threads=1)()
+        prepare(chain.to_board(), threads=1)()
+
+
+def test_chains_are_intact_onnx_and_survive_their_journey(tmp_path):
+    chains = [c.to_board() for c in islice(draw(random.Random(3), align=4, block=16), 40)]
+    for chain in chains:
+        onnx.checker.check_model(onnx.load_from_string(model(chain)), full_check=True)
+    (tmp_path / "c.json").write_bytes(chains_bytes(chains))
+    assert read_chains(tmp_path / "c.json") == chains
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        '{"chains": 1}',
+        '{"chains": [{"added": 0, "layers": []}]}',
+        '{"chains": [{"added": 0, "layers": [[1, 0, 1, 1, 1]]}]}',
+    ],
+)
+def test_what_is_no_chain_is_refused(text, tmp_path):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(DamagedError, match="holds no chains"):
+        read_chains(tmp_path / "c.json")
+
+
+@pytest.mark.slow
+def test_a_board_is_measured_there(board, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(module, "QUICK_CHAINS", 40)
+    monkeypatch.setattr(module, "ROUNDS", 1)
+    file = tmp_path / "t.json"
+    assert run(["calibrate", "--quick", "--host", "board", "-o", str(file), "--json"]) == 0
+    table = CostTable.load(file)
+    assert table.accuracy.num == 40
+    assert table.runtime.startswith("onnxruntime ")
+    assert "torch" not in table.environment["packages"]  # the board's own words
 
 
 def test_no_threads():
@@ -103,9 +144,9 @@ def test_the_verb_writes_a_table(tmp_path, monkeypatch, capsys):
 
 
 def test_an_interrupted_calibration_leaves_nothing(tmp_path, monkeypatch):
-    def stop(*args):
+    def stop(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_measure", stop)
+    monkeypatch.setattr(machines, "time_chains", stop)
     assert run(["calibrate", "-o", str(tmp_path / "t.json")]) == 130
     assert list(tmp_path.iterdir()) == []
