@@ -4,11 +4,14 @@ ONNX Runtime is the engine. No time is asserted.
 """
 
 import json
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 from jetson_lines import ORIN_NANO
-from simulated_jetson import put_program, put_programs
+from simulated_jetson import make_root, put_program, put_programs
 
 from compactmtl.board import selftest_network
 from compactmtl.board.files import sha256
@@ -81,6 +84,53 @@ def test_energy_is_that_of_the_module(jetson, bench):
         assert each["module_rail"] == "VDD_IN"
         assert each["mj_per_inference"]["VDD_IN"] > each["mj_per_inference"]["VDD_SOC"] > 0
     assert app.run(["doctor", "--host", "board", "--quiet"]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "module", "total"),
+    [
+        ("agx-orin", "Jetson AGX Orin 64GB", ["VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"]),
+        ("thor", "Jetson AGX Thor (T5000)", ["VDD_GPU", "VDD_CPU_SOC_MSS", "VIN_SYS_5V0"]),
+    ],
+)
+def test_other_boards_have_a_sum_that_is_called_one(kind, module, total, jetson, bench):
+    make_root(jetson.root, kind)
+    put_programs(jetson.programs, kind)
+    seen = bench("--device", "jetson", "--seconds", "8")["device"]["jetson"]
+    assert seen["board"]["module"] == module
+    assert seen["tegrastats"]["unknown_words"] == []
+    for each in seen["energy"].values():
+        assert each["sum_of"] == total
+        assert each["mj_sum"] > 0
+        assert "module_rail" not in each
+
+
+@pytest.mark.slow
+def test_ctrl_c_here_stops_the_board_and_restores_its_clocks(jetson, files):
+    calls = jetson.programs / "calls"
+    calls.write_text("")
+    put_program(jetson.programs, "jetson_clocks", f'echo "${{1:-lock}}" >> {calls}')
+    options = ["--device", "jetson", "--host", "board", "--lock-clocks", "--seconds", "120"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "compactmtl", "bench", *map(str, files), *options],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def wait_for(word):
+        for _ in range(300):
+            if word in calls.read_text().split():
+                return
+            time.sleep(0.1)
+        pytest.fail(f"jetson_clocks was not called with {word}")
+
+    wait_for("lock")
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 130, said
+    wait_for("--restore")
+    assert not list(jetson.home.glob("compactmtl*"))
 
 
 @pytest.mark.slow

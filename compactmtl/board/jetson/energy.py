@@ -73,7 +73,8 @@ def _of(
     }
     if len(readings) < LEAST_READINGS or not window.runs or seconds <= 0:
         document["why"] = recording.why or (
-            f"{len(readings)} readings in {seconds:.1f} s, at least {LEAST_READINGS} needed"
+            f"{len(readings)} readings in {seconds:.1f} s, at least {LEAST_READINGS} needed: "
+            "measure longer"
         )
         return document
     if not found:

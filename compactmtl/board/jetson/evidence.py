@@ -27,6 +27,8 @@ def seen(family: str, jetpack: str) -> Seen:
 
 def evidence(document: dict[str, Any], *, simulated: bool) -> str:
     """Return, for a board's own description, what its figures rest on, in words."""
+    if not (document.get("chip") or document.get("l4t") or document.get("module")):
+        return "no Jetson"
     if simulated:
         return "simulated: read from files and scripts, not from a Jetson"
     module, jetpack = str(document.get("module") or ""), str(document.get("jetpack") or "")

@@ -178,3 +178,4 @@ def test_nothing_claims_hardware():
     assert matrix() in (Path(__file__).parents[4] / "README.md").read_text()
     board = {"module": "Jetson Orin Nano 8GB", "jetpack": "6.2.1"}
     assert evidence(board, simulated=False).startswith("never run on hardware")
+    assert evidence({}, simulated=False) == "no Jetson"
