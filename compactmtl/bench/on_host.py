@@ -29,6 +29,8 @@ PACKAGES = {
     ".xml": ("openvino",),
     ".rtx.engine": ("tensorrt_rtx",),
     ".engine": ("tensorrt",),
+    ".tflite": ("ai-edge-litert",),
+    ".pte": ("executorch",),
 }
 """End of a file's name, the first that fits, to packages of which one must be on the board."""
 

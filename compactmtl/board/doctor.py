@@ -20,7 +20,15 @@ from compactmtl.board.jetson.throttle import read_over_current
 from compactmtl.board.jetson.watch import board_root, look
 from compactmtl.board.machine import cpu_model, memory_gib, version
 
-PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt_rtx")
+PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorrt_rtx",
+    "ai-edge-litert",
+    "executorch",
+)
 LEAST_SPACE_MIB = 512
 """For an application, artefacts and an engine of the sizes that this library makes."""
 
