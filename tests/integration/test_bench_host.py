@@ -145,8 +145,8 @@ def test_without_tegrastats_power_is_unavailable(jetson, bench):
 
 @pytest.mark.slow
 def test_a_board_that_throttles_says_so(jetson, bench):
-    cool = ORIN_NANO.replace("@[305]", "@[1020]")
-    hot = ORIN_NANO.replace("@[305]", "@[612]").replace("tj@49.312C", "tj@95.5C")
+    cool = ORIN_NANO.replace("0%@[305]", "97%@[1020]")
+    hot = ORIN_NANO.replace("0%@[305]", "97%@[612]").replace("tj@49.312C", "tj@95.5C")
     put_programs(jetson.programs, lines=[cool] * 45 + [hot])
     verdict = bench("--device", "jetson", "--seconds", "8")["device"]["jetson"]["throttled"]
     assert verdict["verdict"] == "yes"

@@ -52,10 +52,15 @@ def throttled(recording: Recording) -> Throttled:
     if events:
         return Throttled("yes", f"over-current or under-voltage events: {', '.join(events)}")
     samples = [parse_line(each.line) for each in _loaded(recording)]
-    clocks = [float(max(s.engines[GPU].mhz, default=0)) for s in samples if GPU in s.engines]
-    running = [mhz for mhz in clocks if mhz > 0]  # a clock of zero is a GPU that sleeps
+    # A clock of zero is a GPU that sleeps, and one that idles is slowed down by its governor.
+    running = [
+        float(max(gpu.mhz, default=0))
+        for sample in samples
+        if (gpu := sample.engines.get(GPU)) is not None and gpu.percent != 0
+    ]
+    running = [mhz for mhz in running if mhz > 0]
     if len(running) < LEAST_READINGS:
-        return Throttled("unknown", f"{len(running)} readings of the GPU's clock while it ran")
+        return Throttled("unknown", f"{len(running)} readings of the GPU's clock under load")
     first, lowest = _first_and_lowest(running)
     if lowest < (1 - DROP) * first:
         warmer = _warmer(samples)

@@ -124,6 +124,7 @@ def falling(mhz, celsius):
         (falling(960, 60), ({"oc1": 0}, {"oc1": 0}), "no"),  # 4 %
         (falling(900, 50), ({"oc1": 0}, {"oc1": 0}), "unknown"),  # not warmer: the governor
         (falling(1000, 50), ({"oc1": 3, "oc2": 0}, {"oc1": 3, "oc2": 2}), "yes"),
+        ([ORIN_NANO] * 60, ({"oc1": 0}, {"oc1": 0}), "unknown"),  # the GPU had nothing to do
         ([line(BUSY, mhz=0)] * 60, ({"oc1": 0}, {"oc1": 0}), "unknown"),  # the GPU slept
         ([ORIN_NANO.replace("GR3D_FREQ", "GR4D_FREQ")] * 60, None, "unknown"),
     ],
