@@ -7,12 +7,8 @@ import typer
 
 from compactmtl.cli.console import console
 from compactmtl.cli.options import DEFAULT_FOLDER, Debug, Json, Quiet
-from compactmtl.errors import UsageError
 
 FOLDER = Path("evaluation")
-NUM_DRAWN = 20
-ROUNDING = 1e-5
-"""A smaller change of a sample's error is rounding, not worth a picture."""
 
 
 def evaluate(
@@ -34,6 +30,10 @@ def evaluate(
     recipe: Annotated[
         Path | None, typer.Option("--recipe", metavar="FILE", help="Recipe whose code you trust.")
     ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="USER@BOARD", help="Exported files run there, over ssh."),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="First N images only.")
     ] = None,
@@ -50,52 +50,45 @@ def evaluate(
 
     All see the same images. Prints each task's own metrics and, where it has classes, one figure
     per class: one column per file, and its difference to the dense twin. A compact folder stands
-    for its two models and all exported files that descend from them. Writes evaluation.json and
-    pictures of the twenty samples that changed most: image, truth, and both predictions.
+    for its two models and all exported files that descend from them and can run. Writes
+    evaluation.json and pictures of the twenty samples that changed most: image, truth, and both
+    predictions.
 
     Examples:
       compactmtl evaluate
       compactmtl evaluate compact/model.onnx compact/model.int8.onnx --data rooms --split test
       compactmtl evaluate ckpt.pt compact/ --limit 200 --json
+      compactmtl evaluate compact/dense.pt2 compact/model.engine --host user@board
     """
-    from compactmtl.evaluation.data import load_data
-    from compactmtl.evaluation.pictures import draw_changes
-    from compactmtl.evaluation.record import RECORD, make_record
-    from compactmtl.evaluation.score import score
-    from compactmtl.evaluation.subjects import load_subjects
+    from compactmtl.evaluation.record import RECORD
+    from compactmtl.evaluation.run import PICTURES, run_evaluation
     from compactmtl.evaluation.table import class_rows, columns, metric_rows
-    from compactmtl.files import make_folder, write_json
     from compactmtl.models.recipes import load
+    from compactmtl.remote.ssh import Host
 
-    own = None if recipe is None else load(str(recipe))
-    subjects = load_subjects(files or [DEFAULT_FOLDER], threads=threads, recipe=own)
-    if baseline is not None and baseline not in subjects:
-        raise UsageError(f"--baseline {baseline}: expected one of {', '.join(subjects)}")
-    dense = [name for name, subject in subjects.items() if subject.which == "dense"]
-    reference = baseline or next(iter([*dense, *subjects]))
-    dataset, tasks, source = load_data(subjects, name=data, split=split, recipe=own)
     with console.progress("evaluate", None) as advance:
-        scores = score(
-            subjects,
-            dataset,
-            tasks,
-            baseline=reference,
-            batch_size=batch,
+        found = run_evaluation(
+            files or [DEFAULT_FOLDER],
+            out,
+            data=data,
+            split=split,
+            baseline=baseline,
+            recipe=None if recipe is None else load(str(recipe)),
+            host=None if host is None else Host(host),
             limit=limit,
+            batch_size=batch,
+            threads=threads,
             on_batch=lambda done, num: advance(1, note=f"{done} of {num} images"),
         )
-    make_folder(out)
-    record = make_record(scores, subjects, tasks, baseline=reference, source=source)
-    write_json(out / RECORD, record)
-    drawn = [each for each in scores.changed if abs(each.change) > ROUNDING][:NUM_DRAWN]
-    folder = out / "changed"
-    draw_changes(drawn, subjects, dataset, tasks, baseline=reference, folder=folder)
-    names = list(subjects)
-    headings = columns(names, reference)
-    title = f"{source}: {scores.num_images} images, differences to {reference}"
-    console.table(title, headings, metric_rows(scores, names, reference))
-    if any(scores.classes.values()):
-        console.table("Per class", headings, class_rows(scores, names, reference))
-    changed = f"; pictures of the {len(drawn)} samples that changed most: {folder}/"
-    console.info(f"wrote {out / RECORD}{changed if drawn else '; no sample changed'}")
-    console.result(record)
+    headings = columns(found.names, found.baseline)
+    title = f"{found.source}: {found.scores.num_images} images, differences to {found.baseline}"
+    console.table(title, headings, metric_rows(found.scores, found.names, found.baseline))
+    if any(found.scores.classes.values()):
+        rows = class_rows(found.scores, found.names, found.baseline)
+        console.table("Per class", headings, rows)
+    for name, why in found.left_out.items():
+        console.info(f"left out: {name}: {why}")
+    num = len(found.pictures)
+    changed = f"pictures of the {num} samples that changed most: {out / PICTURES}/"
+    console.info(f"wrote {out / RECORD}; {changed if num else 'no sample changed'}")
+    console.result(found.record)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -82,6 +83,17 @@ def _serve_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
     return {}
 
 
+def _stream_verb(asked: argparse.Namespace, _: Say) -> dict[str, Any]:
+    from compactmtl.board.sessions import open_session  # brings numpy
+    from compactmtl.board.stream import serve
+
+    # Runtimes print; what they say goes to stderr, and messages alone to what was stdout.
+    with os.fdopen(os.dup(1), "wb") as sink:
+        os.dup2(2, 1)
+        session = open_session(asked.file, threads=asked.threads)
+        return {"calls": serve(session, sys.stdin.buffer, sink)}
+
+
 def _say(line: str, stream: TextIO) -> None:
     stream.write(f"{line}\n")
     stream.flush()
@@ -143,4 +155,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--threads", type=int, default=1, metavar="N", help="On a CPU.")
     check.add_argument("--json", action="store_true", help="Print one JSON document.")
     add_verbs(verbs)
+    run = verbs.add_parser("stream", help="Run a file on arrays that other programs send.")
+    run.set_defaults(call=_stream_verb, json=False)
+    run.add_argument("file", type=Path, metavar="FILE", help="An exported file.")
+    run.add_argument("--threads", type=int, default=1, metavar="N", help="On a CPU.")
     return parser

@@ -68,7 +68,7 @@ def open_session(
 
     Args:
         path: A file with one of ``SUFFIXES``.
-        threads: Threads of a runtime on the CPU.
+        threads: Threads of a runtime on the CPU; ExecuTorch takes as many as it likes.
         provider: Of an ONNX file: ONNX Runtime's execution provider.
         cuda_graph: Of an engine: launch a recorded CUDA graph where calls are timed.
 

@@ -20,6 +20,7 @@ def make_record(
     *,
     baseline: str,
     source: str,
+    left_out: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return what was scored, on what, and every figure, as JSON data."""
     return {
@@ -38,6 +39,7 @@ def make_record(
             }
             for name, subject in subjects.items()
         },
+        "left_out": dict(left_out),
         "metrics": scores.metrics,
         "classes": scores.classes,
         "rel_rms": scores.rel_rms,

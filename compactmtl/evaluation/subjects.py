@@ -1,28 +1,37 @@
 """What can be scored: checkpoints, compact models and exported artefacts, all called alike."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compactmtl.bench.cost import RUNTIMES
 from compactmtl.checkpoint import build_model, load_checkpoint
 from compactmtl.compact import load
-from compactmtl.errors import MissingFileError, UsageError
-from compactmtl.export.session import open_session
+from compactmtl.errors import (
+    MissingExtraError,
+    MissingFileError,
+    NotPossibleHereError,
+    UsageError,
+)
+from compactmtl.evaluation.batches import in_batches
+from compactmtl.evaluation.sessions import Session, opened
+from compactmtl.export.pt2_program import Pt2Exporter
 from compactmtl.export.sidecar import read_sidecar
-from compactmtl.files import sha256
+from compactmtl.files import fingerprint, sha256
 from compactmtl.lineage import MODEL, read_lineage, sidecar_path
 from compactmtl.overparam import contract
 from compactmtl.parts import import_part, is_foreign
 from compactmtl.recipe import Recipe
+from compactmtl.remote.ssh import Host
 
 DENSE = "dense.pt2"
 CHECKPOINT = "ckpt.pt"
+EXPORTED = Pt2Exporter.suffix
+CANNOT_RUN = (MissingExtraError, NotPossibleHereError, UsageError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,57 +57,76 @@ class Subject:
     recipe: Mapping[str, Any] | None = None
 
 
-def load_subjects(
-    paths: Sequence[Path], *, threads: int, recipe: Recipe | None = None
-) -> dict[str, Subject]:
+@contextmanager
+def open_subjects(
+    paths: Sequence[Path], *, threads: int, recipe: Recipe | None = None, host: Host | None = None
+) -> Iterator[tuple[dict[str, Subject], dict[str, str]]]:
     """Load what is named; a compact folder stands for its models and all their artefacts.
+
+    Of a folder, artefacts that cannot run are left out; one that is named must run.
 
     Args:
         paths: Checkpoints, run folders, ``.pt2`` files, compact folders, exported files.
         threads: Threads of each runtime.
         recipe: The recipe of checkpoints whose network is the user's own code.
+        host: Where exported files run; None: here. Torch runs here in any case.
 
-    Returns:
-        The subjects by a short name that tells them apart.
+    Yields:
+        The subjects by a short name that tells them apart; and for each file of a folder that is
+        not among them the reason.
 
     Raises:
         UsageError: Nothing is named, or nothing runs such a file.
         MissingFileError: A file is not there.
+        MissingExtraError: The runtime of a file that is named is not installed.
+        NotPossibleHereError: A file that is named cannot run there, or the host does not answer.
         RefusedError: A checkpoint names the user's own code and no recipe was given.
     """
-    files = [file for path in paths for file in _files(path)]
+    files: list[Path] = []
+    left_out: dict[str, str] = {}
+    optional: set[Path] = set()
+    for path in paths:
+        found, strangers = _files(path)
+        files += found
+        left_out |= strangers
+        optional |= set(found) - {path}
     if not files:
         raise UsageError("nothing to evaluate: give checkpoints, compact folders or exported files")
-    return {
-        name: _load(file, threads, recipe) for name, file in zip(_names(files), files, strict=True)
-    }
+    with ExitStack() as resources:
+        subjects: dict[str, Subject] = {}
+        for name, file in zip(_names(files), files, strict=True):
+            try:
+                if file.suffix == ".pt":
+                    subjects[name] = _from_checkpoint(file, recipe)
+                elif file.suffix == ".pt2" and not file.name.endswith(EXPORTED):
+                    subjects[name] = _from_compact(file)
+                else:
+                    session = opened(file, threads=threads, host=host)
+                    subjects[name] = _from_artefact(file, resources.enter_context(session))
+            except CANNOT_RUN as error:
+                if file not in optional or file.name in (DENSE, MODEL, CHECKPOINT):
+                    raise
+                left_out[name] = error.message
+        yield subjects, left_out
 
 
-def _files(path: Path) -> Iterator[Path]:
-    """Yield the files that a path stands for, the dense twin first."""
+def _files(path: Path) -> tuple[list[Path], dict[str, str]]:
+    """Return the files that a path stands for, the dense twin first, and what is none of them."""
     if not path.exists():
         raise MissingFileError(f"no such file or folder: `{path}`")
-    if not path.is_dir():
-        yield path
-    elif (path / MODEL).is_file():
-        yield from (path / name for name in (DENSE, MODEL) if (path / name).is_file())
-        found = [each.path for each in read_lineage(path).artefacts]
-        yield from (file for file in found if file.suffix in RUNTIMES)
-    elif (path / CHECKPOINT).is_file():
-        yield path / CHECKPOINT
-    else:
-        raise UsageError(
-            f"`{path}` is neither a run folder ({CHECKPOINT}) nor a compact folder ({MODEL})",
-            hint="`compactmtl train` writes the one, `compactmtl compress` the other",
-        )
-
-
-def _load(path: Path, threads: int, recipe: Recipe | None) -> Subject:
-    if path.suffix == ".pt":
-        return _from_checkpoint(path, recipe)
-    if path.suffix == ".pt2":
-        return _from_compact(path)
-    return _from_artefact(path, threads)
+    if path.is_file() or sidecar_path(path).is_file():  # Core ML packages are folders
+        return [path], {}
+    if (path / MODEL).is_file():
+        lineage = read_lineage(path)
+        models = [path / name for name in (DENSE, MODEL) if (path / name).is_file()]
+        artefacts = [each.path for each in lineage.artefacts if each.path.suffix != ".json"]
+        return [*models, *artefacts], dict(lineage.strangers)
+    if (path / CHECKPOINT).is_file():
+        return [path / CHECKPOINT], {}
+    raise UsageError(
+        f"`{path}` is neither a run folder ({CHECKPOINT}) nor a compact folder ({MODEL})",
+        hint="`compactmtl train` writes the one, `compactmtl compress` the other",
+    )
 
 
 def _from_checkpoint(path: Path, recipe: Recipe | None) -> Subject:
@@ -133,41 +161,17 @@ def _from_compact(path: Path) -> Subject:
     )
 
 
-def _from_artefact(path: Path, threads: int) -> Subject:
-    loaded = open_session(path, threads=threads)
-    if len(loaded.inputs) != 1:
-        raise _several_inputs(path, [info.name for info in loaded.inputs])
-    info = loaded.inputs[0]
-    fixed = info.shape[0] if isinstance(info.shape[0], int) else None
-
-    def predict(images: Tensor) -> dict[str, Tensor]:
-        array = images.numpy()
-        for axis in (1, 2, 3):
-            if isinstance(info.shape[axis], int) and info.shape[axis] != array.shape[axis]:
-                raise UsageError(
-                    f"`{path}` is fixed to {list(info.shape)}, the images are {list(array.shape)}",
-                    hint="export it for this size, or score it on a data set of its own size",
-                )
-        step = fixed or len(array)
-        parts = []
-        for start in range(0, len(array), step):
-            part = array[start : start + step]
-            # A fixed batch is filled up by repeating, and what is too much is cut off again.
-            full = part[np.arange(step) % len(part)].astype(info.dtype)
-            parts.append({k: v[: len(part)] for k, v in loaded({info.name: full}).items()})
-        return {
-            name: torch.from_numpy(np.concatenate([part[name] for part in parts]))
-            for name in parts[0]
-        }
-
+def _from_artefact(path: Path, session: Session) -> Subject:
+    if len(session.inputs) != 1:
+        raise _several_inputs(path, [info.name for info in session.inputs])
     sidecar = read_sidecar(path) if sidecar_path(path).is_file() else None
     return Subject(
         path=path,
         which=sidecar.which if sidecar else "",
-        runtime=loaded.runtime,
-        predict=predict,
+        runtime=session.runtime,
+        predict=in_batches(session, str(path), build=None if sidecar is None else sidecar.build),
         tasks={o.name: o.task for o in sidecar.outputs if o.task} if sidecar else {},
-        sha256=sha256(path),
+        sha256=fingerprint(path),
     )
 
 

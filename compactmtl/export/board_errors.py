@@ -1,6 +1,6 @@
 """Where the board's errors become the library's: ``compactmtl.board`` uses nothing of the rest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from compactmtl.board import errors as board
@@ -49,3 +49,28 @@ def translated() -> Iterator[None]:
     except board.BoardError as error:
         twin = next(mine for theirs, mine in TWINS.items() if isinstance(error, theirs))
         raise twin(error.message, hint=error.hint) from error
+
+
+def as_said(code: int, lines: Sequence[str], *, place: str) -> CompactMTLError | None:
+    """Return the error that ``python -m compactmtl.board`` ended with in another process.
+
+    Args:
+        code: Its exit code, which says what kind it is.
+        lines: What it wrote to its standard error.
+        place: Where it ran, as in ``on user@board``; may be empty.
+
+    Returns:
+        The library's error; None where it did not end with one of ours.
+    """
+    said = {
+        key: line.removeprefix(f"{key}: ")
+        for line in lines
+        for key in ("error", "hint")
+        if line.startswith(f"{key}: ")
+    }
+    if "error" not in said:
+        return None
+    kinds = {theirs.exit_code: mine for theirs, mine in reversed(TWINS.items())}
+    kind = kinds.get(code, ExportError)
+    prefix = f"{place}: " if place else ""
+    return kind(prefix + said["error"], hint=said.get("hint", ""))

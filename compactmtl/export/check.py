@@ -7,7 +7,7 @@ from torch.export import ExportedProgram
 
 from compactmtl.export.cases import Case, check_stored, make_cases
 from compactmtl.export.interface import Interface
-from compactmtl.export.parity import Drift, Parity, Probed, check_parity
+from compactmtl.export.parity import FACTOR, Drift, Parity, Probed, check_parity
 from compactmtl.export.reference import Reference
 from compactmtl.export.stored import Array, Arrays, Stored
 
@@ -26,20 +26,22 @@ class Check:
     cases: Sequence[Case]
     output_names: Sequence[str]
 
-    def parity(self, probed: Probed, cases: Sequence[Case] | None = None) -> Parity:
+    def parity(
+        self, probed: Probed, cases: Sequence[Case] | None = None, *, factor: float = FACTOR
+    ) -> Parity:
         """Compare an artefact with the program by the rule of ``parity.py``.
 
         Args:
             probed: Runs the artefact and tells its selections.
             cases: Calls in place of all of ``self.cases``, for what is fixed to a size.
+            factor: How much larger than torch's own fp32 error the artefact's may be.
 
         Raises:
             ExportError: The rule does not hold.
             NonFiniteError: An output holds NaN or Inf.
         """
-        return check_parity(
-            probed, self.reference, self.cases if cases is None else cases, self.output_names
-        )
+        chosen = self.cases if cases is None else cases
+        return check_parity(probed, self.reference, chosen, self.output_names, factor=factor)
 
     def drift(
         self, run: Callable[[Arrays], dict[str, Array]], cases: Sequence[Case] | None = None

@@ -4,14 +4,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from compactmtl.board import errors as board
-from compactmtl.board.errors import BoardError
 from compactmtl.board.files import read_bytes, sha256, to_json
 from compactmtl.board.received import SENT
-from compactmtl.errors import CorruptFileError, NotPossibleHereError
-from compactmtl.export.board_errors import translated
+from compactmtl.errors import CompactMTLError, CorruptFileError, NotPossibleHereError
+from compactmtl.export.board_errors import as_said, translated
 from compactmtl.remote.application import NAME, make_application
 from compactmtl.remote.folder import RemoteFolder, remote_folder
 from compactmtl.remote.ssh import Host, RemoteCommandError
@@ -74,7 +72,7 @@ def call(
     try:
         answer = folder.run(command, on_line=on_line)
     except RemoteCommandError as error:
-        raise_as_ours(folder.host, error)
+        raise as_ours(folder.host, error) from error
     try:
         document = json.loads(answer)
     except ValueError as error:
@@ -86,21 +84,13 @@ def call(
     return document
 
 
-def raise_as_ours(host: Host, error: RemoteCommandError) -> NoReturn:
-    """Raise what the application says in one line as our own error."""
-    said = {
-        key: line.removeprefix(f"{key}: ")
-        for line in error.stderr
-        for key in ("error", "hint")
-        if line.startswith(f"{key}: ")
-    }
-    if "error" not in said:
-        reason = error.stderr[-1] if error.stderr else "no reason given"
-        raise NotPossibleHereError(
-            f"`{host.address}` cannot run the application (exit code {error.code}): {reason}",
-            hint=f"it needs Python 3.10 with numpy: ssh {host.address} {PYTHON} --version",
-        ) from error
-    kinds = {kind.exit_code: kind for kind in reversed(BoardError.__subclasses__())}
-    kind = kinds.get(error.code, board.BuildError)
-    with translated():
-        raise kind(f"on `{host.address}`: {said['error']}", hint=said.get("hint", "")) from error
+def as_ours(host: Host, error: RemoteCommandError) -> CompactMTLError:
+    """Return what the application says in one line as our own error."""
+    said = as_said(error.code, error.stderr, place=f"on `{host.address}`")
+    if said is not None:
+        return said
+    reason = error.stderr[-1] if error.stderr else "no reason given"
+    return NotPossibleHereError(
+        f"`{host.address}` cannot run the application (exit code {error.code}): {reason}",
+        hint=f"it needs Python 3.10 with numpy: ssh {host.address} {PYTHON} --version",
+    )

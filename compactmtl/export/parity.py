@@ -60,14 +60,19 @@ class Parity:
 
 
 def check_parity(
-    probed: Probed, reference: Reference, cases: Sequence[Case], output_names: Sequence[str]
+    probed: Probed,
+    reference: Reference,
+    cases: Sequence[Case],
+    output_names: Sequence[str],
+    *,
+    factor: float = FACTOR,
 ) -> Parity:
     """Compare an artefact with torch, per output, on every case.
 
     With ``e(x)`` the largest deviation of x from torch in fp64, divided by the largest fp64
-    magnitude: e(runtime) <= 4 * max(e(torch in fp32), one fp32 unit). Where the program selects
-    indices, the runtime's own selections are imposed on torch in both precisions, and every one
-    that differs from fp64's must be a near-tie there. Outputs of integers must be equal.
+    magnitude: e(runtime) <= factor * max(e(torch in fp32), one fp32 unit). Where the program
+    selects indices, the runtime's own selections are imposed on torch in both precisions, and every
+    one that differs from fp64's must be a near-tie there. Outputs of integers must be equal.
 
     Raises:
         ExportError: The rule does not hold; the message names the output, the error and the bound.
@@ -90,7 +95,7 @@ def check_parity(
         for name, value, want, own in zip(
             output_names, got, exact.outputs, single.outputs, strict=True
         ):
-            found = _compare(name, value, want, own, where)
+            found = _compare(name, value, want, own, where, factor)
             before = parity.per_task.get(name)
             # Keep the case that came closest to its bound.
             if before is None or _share_of_bound(found) > _share_of_bound(before):
@@ -156,7 +161,9 @@ def _note_selections(parity: Parity, exact: Run, imposed: Sequence[Tensor], wher
             )
 
 
-def _compare(name: str, got: Tensor, want: Tensor, own: Tensor, where: str) -> TaskParity:
+def _compare(
+    name: str, got: Tensor, want: Tensor, own: Tensor, where: str, factor: float
+) -> TaskParity:
     _check_comparable(name, got, want, where)
     if not want.is_floating_point():
         wrong = int((got != want).sum())
@@ -169,11 +176,11 @@ def _compare(name: str, got: Tensor, want: Tensor, own: Tensor, where: str) -> T
         raise _not_finite(name, "torch in float32", where)
     error, rms = _deviation(got, want)
     reference_error, _ = _deviation(own, want)
-    bound = FACTOR * max(reference_error, FLOOR)
+    bound = factor * max(reference_error, FLOOR)
     if error > bound:
         raise ExportError(
             f"output `{name}` {where} differs from torch: relative error {error:.3g}, at most "
-            f"{bound:.3g} expected (4 x torch's own fp32 error); nothing was written",
+            f"{bound:.3g} expected ({factor:g} x torch's own fp32 error); nothing was written",
             hint="please report this with the model; `--opset` may avoid it",
         )
     return TaskParity(

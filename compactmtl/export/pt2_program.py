@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from compactmtl.board.tensors import InputInfo
 from compactmtl.environment import version
-from compactmtl.errors import MissingFileError
+from compactmtl.errors import CorruptFileError, MissingFileError
 from compactmtl.export.base import Availability, Evidence, Exporter, Job, Runnable
 from compactmtl.export.sidecar import Sidecar, write_sidecar
 from compactmtl.files import write_together
@@ -45,7 +46,7 @@ class Pt2Exporter(Exporter):
         with write_together(job.path) as folder:
             path = folder / job.path.name
             save_pt2(program, path, {"inputs": job.interface.input_names})
-            run = _Program(path)
+            run = Pt2Session(path)
             pools = Reference(job.program).num_pools
 
             def probed(inputs: "Arrays") -> "tuple[dict[str, Array], list[Array]]":
@@ -70,19 +71,45 @@ class Pt2Exporter(Exporter):
 
     def load(self, path: Path) -> Runnable:
         """Load a program that holds nothing but allowed operations; see ``Exporter.load``."""
-        return _Program(path)
+        return Pt2Session(path)
 
 
-class _Program:
+class Pt2Session:
+    """A program that was exported, in torch on the CPU.
+
+    Attributes:
+        inputs: What it takes, by the names in its manifest.
+        runtime: The version of torch.
+
+    Raises:
+        MissingFileError: There is no such file.
+        CorruptFileError: It is no such program, or another one than ``export`` writes.
+    """
+
     def __init__(self, path: Path) -> None:
-        from compactmtl.pt2 import open_pt2
+        from compactmtl.pt2 import open_pt2, read_manifest
 
         if not path.is_file():
             raise MissingFileError(f"no such file: `{path}`")
         self.program = open_pt2(path)
         self.module = self.program.module()
+        self.runtime = f"torch {version('torch')}"
+        nodes = {node.name: node for node in self.program.graph.find_nodes(op="placeholder")}
+        values = [nodes[name].meta["val"] for name in self.program.graph_signature.user_inputs]
+        names = read_manifest(path).get("inputs")
+        if not isinstance(names, list) or len(names) != len(values):
+            raise CorruptFileError(f"`{path}` does not name its inputs", hint="export again")
+        self.inputs = tuple(
+            InputInfo(
+                str(name),
+                tuple(size if isinstance(size, int) else str(size) for size in value.shape),
+                str(value.dtype).removeprefix("torch."),
+            )
+            for name, value in zip(names, values, strict=True)
+        )
 
     def tensors(self, inputs: "Arrays") -> "list[Tensor]":
+        """Return the inputs as the program takes them."""
         import torch
 
         return [torch.from_numpy(array) for array in inputs.values()]

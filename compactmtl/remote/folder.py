@@ -60,8 +60,12 @@ class RemoteFolder:
             RemoteCommandError: The command failed.
             NotPossibleHereError: The host does not answer.
         """
+        return self.host.run(self.command(command), on_line=on_line)
+
+    def command(self, command: Sequence[str]) -> list[str]:
+        """Return what runs a command in the folder when it is run on the host; see ``run``."""
         script = f"cd {shlex.quote(self.path)} && echo $$ > {PID} && exec {shlex.join(command)}"
-        return self.host.run(["sh", "-c", script], on_line=on_line)
+        return ["sh", "-c", script]
 
     def fetch(self, names: Sequence[str]) -> dict[str, bytes]:
         """Return the content of files in the folder.

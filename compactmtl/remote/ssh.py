@@ -47,6 +47,10 @@ class Host:
             raise UsageError(f"--host {address!r} is no host", hint="write --host user@board")
         self.address = address
 
+    def line(self, command: Sequence[str]) -> list[str]:
+        """Return what runs a command on the host when it is run here."""
+        return [*_ssh(), *_options(), self.address, "--", shlex.join(command)]
+
     def run(
         self,
         command: Sequence[str],
@@ -66,7 +70,7 @@ class Host:
             NotPossibleHereError: The host does not answer, refuses the login, or went away.
             RemoteCommandError: The command failed.
         """
-        line = [*_ssh(), *_options(), self.address, "--", shlex.join(command)]
+        line = self.line(command)
         try:
             with ExitStack() as stack:
                 stdin = stack.enter_context(send.open("rb")) if send else subprocess.DEVNULL

@@ -11,7 +11,7 @@ import torch
 
 from compactmtl.cli.app import run
 from compactmtl.errors import MissingFileError, UsageError
-from compactmtl.evaluation.subjects import load_subjects
+from compactmtl.evaluation.subjects import open_subjects
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,7 @@ def folder(tmp_path_factory):
             ("train", "rooms-smoke", "--run-dir", "run"),
             ("compress", "run/ckpt.pt", "--prune-zero-channels"),
             ("export",),
+            ("export", "--target", "pt2"),
         ):
             with contextlib.redirect_stdout(io.StringIO()):
                 assert run([*verb, "--quiet"]) == 0
@@ -47,6 +48,7 @@ def test_all_that_belongs_to_a_folder_computes_the_same(here, capsys):
     found = document(capsys, "run", "compact", "-o", "result")
     assert set(found["subjects"]) == {
         "ckpt.pt", "dense.pt2", "model.pt2", "dense.onnx", "model.onnx",
+        "dense.exported.pt2", "model.exported.pt2",
     }  # fmt: skip
     assert found["baseline"] == "ckpt.pt"
     for name, metrics in found["metrics"].items():
@@ -79,14 +81,14 @@ def test_a_file_of_a_fixed_batch_is_filled_up(here, tmp_path):
     batch.Clear()
     batch.dim_value = 3
     onnx.save(model, tmp_path / "fixed.onnx")
-    free, fixed = load_subjects(
-        [here / "compact/model.onnx", tmp_path / "fixed.onnx"], threads=1
-    ).values()
-    images = torch.rand(8, 3, 32, 32)
-    for task, value in free.predict(images).items():
-        torch.testing.assert_close(fixed.predict(images)[task], value, rtol=0, atol=1e-6)
-    with pytest.raises(UsageError, match="fixed to"):
-        fixed.predict(torch.rand(1, 4, 32, 32))
+    files = [here / "compact/model.onnx", tmp_path / "fixed.onnx"]
+    with open_subjects(files, threads=1) as (subjects, _):
+        free, fixed = subjects.values()
+        images = torch.rand(8, 3, 32, 32)
+        for task, value in free.predict(images).items():
+            torch.testing.assert_close(fixed.predict(images)[task], value, rtol=0, atol=1e-6)
+        with pytest.raises(UsageError, match="fixed to"):
+            fixed.predict(torch.rand(1, 4, 32, 32))
 
 
 def test_wrong_calls_are_one_line(here, capsys, tmp_path):

@@ -17,7 +17,9 @@ import asyncssh
 CHUNK = 65536
 
 
-async def _handle(process, home, environment, link):
+async def _handle(process, home, environment, tasks, link):
+    tasks.append(asyncio.current_task())
+    link.open.append(process.channel.get_connection())
     if link.drops_on and link.drops_on in process.command:
         await asyncio.sleep(0.2)
         process.channel.get_connection().abort()
@@ -32,21 +34,23 @@ async def _handle(process, home, environment, link):
     )
 
     async def feed():
-        with suppress(BrokenPipeError, ConnectionResetError):
+        with suppress(BrokenPipeError, ConnectionError):
             while data := await process.stdin.read(CHUNK):
                 child.stdin.write(data)
                 await child.stdin.drain()
-            child.stdin.close()
+        child.stdin.close()
 
     async def drain(source, target):
         while data := await source.read(CHUNK):
-            target.write(data)
+            with suppress(BrokenPipeError, ConnectionError):  # a dropped link; the rest is lost
+                target.write(data)
 
     feeding = asyncio.create_task(feed())
     await asyncio.gather(drain(child.stdout, process.stdout), drain(child.stderr, process.stderr))
     code = await child.wait()
     feeding.cancel()
-    process.exit(code)
+    with suppress(BrokenPipeError, ConnectionError):
+        process.exit(code)
 
 
 @contextmanager
@@ -54,7 +58,7 @@ def local_board(folder: Path, monkeypatch) -> Iterator[SimpleNamespace]:
     """Start the server and make `ssh board` lead to it.
 
     Yields the board's ``home`` and ``programs``, which come first in its PATH. A command that holds
-    the words ``link.drops_on`` loses its connection.
+    the words ``link.drops_on`` loses its connection; after ``link.drop()`` all that are open do.
     """
     home, programs = folder / "home", folder / "bin"
     for each in (home, programs):
@@ -67,7 +71,8 @@ def local_board(folder: Path, monkeypatch) -> Iterator[SimpleNamespace]:
     key.write_private_key(folder / "key")
     (folder / "key").chmod(0o600)
     (folder / "authorized").write_bytes(key.export_public_key())
-    link = SimpleNamespace(drops_on="")
+    link = SimpleNamespace(drops_on="", open=[])
+    tasks = []
     loop = asyncio.new_event_loop()
 
     async def start():
@@ -76,7 +81,7 @@ def local_board(folder: Path, monkeypatch) -> Iterator[SimpleNamespace]:
             0,
             server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
             authorized_client_keys=str(folder / "authorized"),
-            process_factory=lambda process: _handle(process, home, environment, link),
+            process_factory=lambda process: _handle(process, home, environment, tasks, link),
             encoding=None,
         )
 
@@ -92,9 +97,16 @@ def local_board(folder: Path, monkeypatch) -> Iterator[SimpleNamespace]:
     )
     monkeypatch.setenv("COMPACTMTL_SSH", f"ssh -F {folder / 'config'}")
 
+    async def drop():
+        for connection in link.open:
+            connection.abort()
+
+    link.drop = lambda: asyncio.run_coroutine_threadsafe(drop(), loop).result(30)
+
     async def stop():
         server.close()
         await server.wait_closed()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     try:
         yield SimpleNamespace(home=home, programs=programs, environment=environment, link=link)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from compactmtl.board.tensors import InputInfo
 from compactmtl.environment import version
 from compactmtl.errors import (
     ExportError,
@@ -33,14 +34,35 @@ class Here(Environment):
     is_complete = True
 
 
+class Program:
+    """A session of the copied program, which has no names."""
+
+    def __init__(self, path):
+        self.module = torch.export.load(path).module()
+        self.inputs = (InputInfo("args_0", (1, 3, 48, 64), "float32"),)
+
+    def __call__(self, inputs):
+        with torch.no_grad():
+            values = self.module(*map(torch.from_numpy, inputs.values()))
+        return {f"output_{index}": value.numpy() for index, value in enumerate(values)}
+
+    def close(self):
+        pass
+
+
 class Copying(WorkerExporter):
     target = "copying"
     suffix = ".copy"
     evidence = "never run"
     environment = Here(target="copying", packages=("tool==1.0",), gigabytes=1, minutes=1)
 
+    def open(self, path, *, threads=1):
+        return Program(path)
 
-class Elsewhere(Copying):
+
+class OnTheMoon(WorkerExporter):
+    target, suffix, evidence = Copying.target, Copying.suffix, Copying.evidence
+    environment = Copying.environment
     runs_on = "the moon"
 
 
@@ -57,16 +79,7 @@ SCRIPT = """
         print("a converter talks", flush=True)
         {convert}
 
-    def run(path, calls):
-        import torch
-
-        module = torch.export.load(path).module()
-        return [
-            [value.detach().numpy() for value in module(*map(torch.from_numpy, call))]
-            for call in calls
-        ]
-
-    worker.CONVERT["copying"], worker.RUN["copying"] = convert, run
+    worker.CONVERT["copying"] = convert
     worker.PACKAGES["copying"] = ("torch",)
     worker.main()
 """
@@ -112,17 +125,17 @@ def test_there_and_back(converter, job, out, network):
     assert sidecar.verified.selections["num"] == 8 * (8 * 24 * 32 + 6 * 12 * 16)
     image = torch.rand(1, 3, 48, 64)
     got = Copying().load(job.path)({"image": image.numpy()})
-    for name, want in network(image).items():
-        np.testing.assert_allclose(got[name], want.detach().numpy(), atol=1e-6)
+    for value, want in zip(got.values(), network(image).values(), strict=True):
+        np.testing.assert_allclose(value, want.detach().numpy(), atol=1e-6)
 
 
 def test_what_cannot_run_here_is_built_only(converter, job):
     converter()
-    sidecar = Elsewhere().export(job)
+    sidecar = OnTheMoon().export(job)
     assert (sidecar.verified.status, sidecar.verified.per_task) == ("built only", {})
     assert sidecar.verified.runtime.endswith("runs on the moon only")
     with pytest.raises(NotPossibleHereError, match="the moon"):
-        Elsewhere().load(job.path)
+        OnTheMoon().load(job.path)
 
 
 WRONG = """import torch
@@ -163,12 +176,6 @@ def test_a_converter_that_hangs_is_stopped(converter, job, out, monkeypatch):
     assert list(out.iterdir()) == []
 
 
-def test_several_calls_keep_their_order(tmp_path):
-    calls = [[np.full((1,), 10 * c + i) for i in range(12)] for c in range(11)]
-    worker.write_calls(str(tmp_path / "x.npz"), calls)
-    assert worker.read_calls(str(tmp_path / "x.npz")) == calls
-
-
 @pytest.mark.parametrize("name", HEAVY)
 def test_without_its_environment_a_target_names_the_command(name, job, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -186,7 +193,6 @@ def test_every_worker_target_is_known_to_the_worker():
     made = {name: make() for name, make in TARGETS.items()}
     ours = {name for name, exporter in made.items() if isinstance(exporter, WorkerExporter)}
     assert ours == set(HEAVY) == set(worker.CONVERT) == set(worker.PACKAGES)
-    assert {name for name in ours if not made[name].runs_on} == set(worker.RUN)
 
 
 @pytest.mark.slow
