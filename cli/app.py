@@ -3,6 +3,7 @@
 import errno
 import functools
 import importlib
+import importlib.util
 import inspect
 import os
 import signal
@@ -17,7 +18,7 @@ import typer
 import compactmtl
 from compactmtl.cli.console import console
 from compactmtl.cli.options import Debug, Json, Quiet
-from compactmtl.errors import CompactMTLError, UsageError
+from compactmtl.errors import CompactMTLError, MissingExtraError, UsageError
 from compactmtl.files import write_error
 from compactmtl.parts import nearest
 
@@ -38,6 +39,9 @@ VERBS: dict[str, str] = {
     "doctor": "Say what this machine can train, export and bench.",
 }
 """Verb to summary; verb `x` is the function `x` in `compactmtl/cli/x.py`."""
+
+WITHOUT_TORCH = ("bench", "verify", "inspect", "doctor")
+"""Verbs that a runtime installation has, which is one without torch, as in the runtime image."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT."""
@@ -72,7 +76,8 @@ def build(verb: str | None = None) -> typer.Typer:
             function = getattr(importlib.import_module(f"compactmtl.cli.{name}"), name)
             app.command(name, help=_help(function))(_deferred(function))
         else:
-            app.command(name, help=summary)(_not_imported)
+            mark = "" if _runs_here(name) else "(needs torch) "
+            app.command(name, help=mark + summary)(_not_imported)
     return app
 
 
@@ -137,6 +142,8 @@ def _dispatch(args: list[str]) -> int:
         raise UsageError(
             f"no verb called `{verb}`{nearest(verb, VERBS)}", hint=f"there are: {', '.join(VERBS)}"
         )
+    if verb is not None and not _runs_here(verb) and not {"-h", "--help"} & set(args):
+        raise _lacking(f"`compactmtl {verb}`", "torch")
     app = build(verb)
     try:
         outcome = app(
@@ -144,6 +151,10 @@ def _dispatch(args: list[str]) -> int:
         )
         if callable(outcome):
             outcome = outcome()
+    except ModuleNotFoundError as error:
+        if error.name is None or _has_torch():
+            raise  # a bug, or an installation in pieces
+        raise _lacking(f"this use of `compactmtl {verb}`", error.name) from error
     except typer.Exit as error:
         return error.exit_code
     except typer.Abort:
@@ -153,6 +164,22 @@ def _dispatch(args: list[str]) -> int:
         place = f"compactmtl {verb}" if verb else "compactmtl"
         raise UsageError(message, hint=f"see `{place} --help`") from error
     return outcome if isinstance(outcome, int) else 0
+
+
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
+
+
+def _runs_here(verb: str) -> bool:
+    return verb in WITHOUT_TORCH or _has_torch()
+
+
+def _lacking(what: str, module: str) -> MissingExtraError:
+    return MissingExtraError(
+        f"{what} needs {module.partition('.')[0]}, which is not installed here",
+        hint=f"without torch there are: {', '.join(WITHOUT_TORCH)}; for the rest install "
+        "compactmtl with what it depends on (pip install), or take the compress image",
+    )
 
 
 def _fail(kind: str, message: str, hint: str, exit_code: int) -> int:

@@ -44,7 +44,7 @@ def doctor(
         _show(found, {key: found[key] for key in SHOWN_BOARD})
         console.result(found)
     else:
-        from compactmtl.doctor import examine  # imports torch
+        from compactmtl.doctor import examine  # imports torch, where there is one
 
         found = examine()
         _show(found, {key: found["environment"][key] for key in SHOWN})
