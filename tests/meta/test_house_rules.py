@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CODE = sorted(
     path
-    for folder in ("compactmtl", "cli", "models", "tests", "benchmarks", "examples")
+    for folder in ("compactmtl", "cli", "models", "tests", "benchmarks", "docker", "examples")
     for path in (ROOT / folder).rglob("*.py")
     if "__pycache__" not in path.parts
 )
