@@ -183,6 +183,7 @@ class Builder:
         *arguments: str,
         mounts: Mapping[str, Path] | None = None,
         entrypoint: Sequence[str] | None = None,
+        user: str = "",
     ) -> subprocess.CompletedProcess[str]:
         """Run an image as `docker run IMAGE ARGUMENTS` would; the container's root must stay as is.
 
@@ -191,6 +192,7 @@ class Builder:
             arguments: What follows the image's name.
             mounts: Path in the container to the file or folder here that it shows.
             entrypoint: In place of the image's own, which a chroot does not apply by itself.
+            user: In place of the image's own.
 
         Raises:
             RuntimeError: Something was written into the container's root, outside /tmp.
@@ -200,6 +202,7 @@ class Builder:
             top = Path(self.buildah("mount", container)).parent / "diff"
             before = _files(top)
             options = [f"--volume={here}:{there}" for there, here in (mounts or {}).items()]
+            options += [f"--user={user}"] if user else []
             config = self.config(image)
             for volume in config["Volumes"]:  # buildah 1.28 would mount its own over a mount there
                 self.buildah("config", f"--volume={volume}-", container)

@@ -94,8 +94,9 @@ def test_the_runtime_image_examines_checks_and_measures(builder, runtime, models
     found = {each["what"]: each for each in json.loads(doctor.stdout)["findings"]}
     assert found["onnxruntime"]["ok"]
     assert not found["torch"]["ok"]
-    verified = builder.run(runtime, "verify", "model.onnx", mounts=models)
-    assert verified.returncode == 0, verified.stderr
+    for user in ("", "4711"):  # the image's own, and anybody
+        verified = builder.run(runtime, "verify", "model.onnx", mounts=models, user=user)
+        assert verified.returncode == 0, verified.stderr
     asked = ("bench", "model.onnx", "--batch", "2", "--seconds", "0.5", "--json")
     benched = builder.run(runtime, *asked, "--out", "bench.json", mounts=models)
     assert benched.returncode == 0, benched.stderr
