@@ -1,7 +1,7 @@
 """The images of docker/, built and run for real: buildah, a debootstrap base, no daemon.
 
-Takes ten to thirty minutes and 6 GB of disk. COMPACTMTL_IMAGES names a folder to keep bases and layers
-in between runs. Jetson Linux is made up here by a file; no image was ever run on hardware.
+Takes ten to thirty minutes and 6 GB of disk. COMPACTMTL_IMAGES names a folder to keep bases and
+layers in between runs. Jetson Linux is made up here by a file; no image was ever run on hardware.
 """
 
 import importlib.util
