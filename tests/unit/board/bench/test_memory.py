@@ -1,25 +1,40 @@
+import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from compactmtl.board.bench import memory
 from compactmtl.board.bench.memory import PeakMemory
 
+SCRIPT = """
+import numpy as np
+from compactmtl.board.bench.memory import PeakMemory
+
+found = PeakMemory()
+mark = found.mark()
+if mark is None:
+    print("refused")
+else:
+    held = np.ones(200 * 2**17)  # 200 MiB
+    held.sum()
+    del held
+    first, again = found.added(mark), found.mark()
+    print(first, found.added(again), found.total() - again)
+"""
+
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak since a mark")
 def test_what_a_block_adds_at_its_peak_is_seen_after_it_is_gone():
-    found = PeakMemory()
-    mark = found.mark()
-    if mark is None:
+    # In a process of its own: from a large one the system takes other memory back meanwhile.
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True
+    ).stdout
+    if "refused" in done:
         pytest.skip("this system does not let a process reset its peak")
-    held = np.ones(200 * 2**17)  # 200 MiB: beside it, what else comes and goes here is little
-    held.sum()
-    del held
-    assert 100 < found.added(mark) < 300
-    mark = found.mark()
-    assert found.added(mark) < 100  # the earlier peak is not this block's
-    assert found.total() > mark  # and not forgotten
+    first, second, forgotten = map(float, done.split())
+    assert 190 < first < 250
+    assert second < 50  # the earlier peak is not this block's
+    assert forgotten > 100  # and not forgotten
 
 
 def test_what_cannot_be_read_is_unknown(monkeypatch, tmp_path):
