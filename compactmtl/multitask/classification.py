@@ -1,36 +1,28 @@
 """Classification: one class per image."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from compactmtl.errors import DataError, RecipeError
 from compactmtl.multitask import colours
-from compactmtl.multitask.metric import TaskMetric, check_sizes, some, working
-from compactmtl.multitask.task import Task
+from compactmtl.multitask.labels import LabelTask
+from compactmtl.multitask.metric import TaskMetric, some
 
 PICTURE = (24, 120)
 """Height and width of a label that is drawn."""
 TOP = 5
 
 
-class Classification(Task):
+class Classification(LabelTask):
     """One class per image, scored by accuracy.
 
     Target: int64, a scalar, the class index; below 0 is invalid. Raw: logits (N, num_classes).
     Loss: cross-entropy, mean over labelled images.
 
-    Args:
-        name: The task's name.
-        num_classes: Number of classes, at least 2.
-        classes: Their names, for pictures and tables.
-
-    Raises:
-        RecipeError: Fewer than 2 classes, or another number of names.
+    Arguments as for ``LabelTask``.
     """
 
     kind: ClassVar[str] = "classification"
@@ -38,52 +30,13 @@ class Classification(Task):
     higher_is_better: ClassVar[bool] = True
     per_pixel: ClassVar[bool] = False
 
-    def __init__(self, name: str, num_classes: int, classes: tuple[str, ...] | None = None) -> None:
-        if num_classes < 2:
-            raise RecipeError(f"task `{name}`: num_classes (={num_classes}) must be at least 2")
-        if classes is not None and len(classes) != num_classes:
-            raise RecipeError(
-                f"task `{name}`: {len(classes)} class names for num_classes (={num_classes})"
-            )
-        super().__init__(name, num_channels=num_classes)
-        self.classes = None if classes is None else tuple(classes)
-
-    def valid(self, target: Tensor) -> Tensor:
-        """Tell which images have a label, as a bool tensor (N,)."""
-        return target >= 0
-
     def missing(self, height: int, width: int) -> Tensor:
         """Return a label of -1."""
         return torch.tensor(-1)
 
-    def check_labels(self, target: Tensor) -> None:
-        """Check that labels are class indices.
-
-        Raises:
-            DataError: A label is ``num_classes`` or more.
-        """
-        if target.numel() and int(target.max()) >= self.num_channels:
-            raise DataError(
-                f"task `{self.name}`: label {int(target.max())} in the target, expected at most "
-                f"{self.num_channels - 1} (num_classes = {self.num_channels})",
-                hint="mark images without a class with -1",
-            )
-
-    def loss(self, raw: Tensor, target: Tensor) -> Tensor:
-        """Return the mean cross-entropy over labelled images."""
-        check_sizes(self, raw, target)
-        self.check_labels(target)
-        labels = target.clamp(min=-1)
-        total = F.cross_entropy(working(raw), labels, ignore_index=-1, reduction="sum")
-        return total / self.valid(target).sum().clamp(min=1)
-
     def metric(self) -> "ClassificationMetric":
         """Return a metric that yields accuracy, and top_5 where there are more classes than 5."""
         return ClassificationMetric(self)
-
-    def predict(self, raw: Tensor) -> Tensor:
-        """Return the most likely class, int64 (N,)."""
-        return raw.argmax(dim=1)
 
     def constants(self, targets: Tensor) -> list[Tensor]:
         """Return the one best constant, classes by how frequent they are."""
@@ -95,16 +48,11 @@ class Classification(Task):
         label = int(target)
         shade = colours.INVALID if label < 0 else colours.palette(self.num_channels)[label]
         sheet = Image.new("RGB", PICTURE[::-1], tuple(int(v) for v in shade))
-        name = "" if label < 0 else self.classes[label] if self.classes else str(label)
+        name = "" if label < 0 else self.class_names()[label]
         ink = "black" if int(np.asarray(shade).sum()) > 380 else "white"
         ImageDraw.Draw(sheet).text((6, 6), name, fill=ink)
         drawn: colours.Picture = np.asarray(sheet, dtype=np.uint8)
         return drawn
-
-    def spec(self) -> dict[str, Any]:
-        """Return kind, num_channels, num_classes and the names of the classes."""
-        classes = None if self.classes is None else list(self.classes)
-        return {**super().spec(), "num_classes": self.num_channels, "classes": classes}
 
 
 class ClassificationMetric(TaskMetric):
@@ -139,7 +87,7 @@ class ClassificationMetric(TaskMetric):
 
     def per_class(self) -> dict[str, float]:
         """Return the share of each class's images that are found, 0 to 1."""
-        names = self.task.classes or tuple(map(str, range(self.task.num_channels)))
+        names = self.task.class_names()
         totals = self.confusion.sum(1).tolist()
         hits = self.confusion.diagonal().tolist()
         found = zip(names, hits, totals, strict=True)

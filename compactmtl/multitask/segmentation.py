@@ -1,83 +1,37 @@
 """Semantic segmentation: one class per pixel."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compactmtl.errors import DataError, RecipeError
 from compactmtl.multitask import colours
-from compactmtl.multitask.metric import TaskMetric, check_sizes, some, working
-from compactmtl.multitask.task import Task
+from compactmtl.multitask.labels import LabelTask
+from compactmtl.multitask.metric import TaskMetric, some
 
 
-class Segmentation(Task):
+class Segmentation(LabelTask):
     """Semantic segmentation, scored by mIoU.
 
     Target: int64 (H, W), a class index; below 0 is invalid. Raw: logits (N, num_classes, H, W).
     Loss: cross-entropy, mean over valid pixels.
 
-    Args:
-        name: The task's name.
-        num_classes: Number of classes, at least 2.
-        classes: Their names, for pictures and tables.
-
-    Raises:
-        RecipeError: Fewer than 2 classes, or another number of names.
+    Arguments as for ``LabelTask``.
     """
 
     kind: ClassVar[str] = "segmentation"
     primary: ClassVar[str] = "miou"
     higher_is_better: ClassVar[bool] = True
 
-    def __init__(self, name: str, num_classes: int, classes: tuple[str, ...] | None = None) -> None:
-        if num_classes < 2:
-            raise RecipeError(f"task `{name}`: num_classes (={num_classes}) must be at least 2")
-        if classes is not None and len(classes) != num_classes:
-            raise RecipeError(
-                f"task `{name}`: {len(classes)} class names for num_classes (={num_classes})"
-            )
-        super().__init__(name, num_channels=num_classes)
-        self.classes = None if classes is None else tuple(classes)
-
-    def valid(self, target: Tensor) -> Tensor:
-        """Tell which pixels have a label."""
-        return target >= 0
-
     def missing(self, height: int, width: int) -> Tensor:
         """Return labels of -1."""
         return torch.full((height, width), -1, dtype=torch.int64)
 
-    def check_labels(self, target: Tensor) -> None:
-        """Check that labels are class indices.
-
-        Raises:
-            DataError: A label is ``num_classes`` or more.
-        """
-        if target.numel() and int(target.max()) >= self.num_channels:
-            raise DataError(
-                f"task `{self.name}`: label {int(target.max())} in the target, expected at most "
-                f"{self.num_channels - 1} (num_classes = {self.num_channels})",
-                hint="mark pixels without a class with -1",
-            )
-
-    def loss(self, raw: Tensor, target: Tensor) -> Tensor:
-        """Return the mean cross-entropy over labelled pixels."""
-        check_sizes(self, raw, target)
-        self.check_labels(target)
-        labels = target.clamp(min=-1)
-        total = F.cross_entropy(working(raw), labels, ignore_index=-1, reduction="sum")
-        return total / self.valid(target).sum().clamp(min=1)
-
     def metric(self) -> "SegmentationMetric":
         """Return a metric that yields miou and pixel_accuracy."""
         return SegmentationMetric(self)
-
-    def predict(self, raw: Tensor) -> Tensor:
-        """Return the most likely class, int64 (N, H, W)."""
-        return raw.argmax(dim=1)
 
     def constants(self, targets: Tensor) -> list[Tensor]:
         """Return the one best constant, the most frequent class.
@@ -95,11 +49,6 @@ class Segmentation(Task):
         labels = target.clamp(min=-1).cpu().numpy()
         drawn: colours.Picture = table[labels]  # -1 is the last row
         return drawn
-
-    def spec(self) -> dict[str, Any]:
-        """Return kind, num_channels, num_classes and the names of the classes."""
-        classes = None if self.classes is None else list(self.classes)
-        return {**super().spec(), "num_classes": self.num_channels, "classes": classes}
 
 
 class SegmentationMetric(TaskMetric):
@@ -131,7 +80,7 @@ class SegmentationMetric(TaskMetric):
 
     def per_class(self) -> dict[str, float]:
         """Return the IoU of each class that is present, 0 to 1."""
-        names = self.task.classes or tuple(map(str, range(self.task.num_channels)))
+        names = self.task.class_names()
         iou = zip(names, self._iou().tolist(), strict=True)
         return {name: value for name, value in iou if value == value}
 
