@@ -5,6 +5,8 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+import compactmtl.board  # noqa: F401  (keeps ONNX Runtime from sending usage data)
+
 __version__ = "0.1.0"
 
 # Public name -> module that defines it. Loaded on first use: importing compactmtl loads no torch.
