@@ -24,7 +24,6 @@ def folder(tmp_path_factory):
             ("train", "rooms-smoke", "--run-dir", "run"),
             ("compress", "run/ckpt.pt", "--prune-zero-channels"),
             ("export",),
-            ("export", "--target", "pt2"),
         ):
             with contextlib.redirect_stdout(io.StringIO()):
                 assert run([*verb, "--quiet"]) == 0
@@ -48,7 +47,6 @@ def test_all_that_belongs_to_a_folder_computes_the_same(here, capsys):
     found = document(capsys, "run", "compact", "-o", "result")
     assert set(found["subjects"]) == {
         "ckpt.pt", "dense.pt2", "model.pt2", "dense.onnx", "model.onnx",
-        "dense.exported.pt2", "model.exported.pt2",
     }  # fmt: skip
     assert found["baseline"] == "ckpt.pt"
     for name, metrics in found["metrics"].items():
@@ -97,9 +95,9 @@ def test_wrong_calls_are_one_line(here, capsys, tmp_path):
     for args, words, code in (
         (["none.onnx"], "no such file", MissingFileError.exit_code),
         ([str(tmp_path)], "neither a run folder", 2),
-        (["compact", "--split", "all"], "expected one of train, val, test", 2),
-        (["compact", "--baseline", "x"], "--baseline x: expected one of dense.pt2", 2),
-        (["compact", "--data", "room"], "did you mean `rooms`", 2),
+        (["compact/model.pt2", "--split", "all"], "expected one of train, val, test", 2),
+        (["compact/dense.pt2", "--baseline", "x"], "--baseline x: expected one of dense.pt2", 2),
+        (["compact/model.pt2", "--data", "room"], "did you mean `rooms`", 2),
         ([str(onnx_only)], "give --data NAME", 2),
         (["pyproject.toml"], "no such file", MissingFileError.exit_code),
         (["run/log.jsonl"], "nothing runs", 2),
