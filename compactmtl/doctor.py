@@ -109,16 +109,17 @@ def _data() -> Iterator[Finding]:
     )
     yield Finding(area="data", what="rooms", ok=True, detail="built in, rendered")
     root = os.environ.get(VARIABLE)
-    for name in DATASETS:
+    for name, entry in DATASETS.items():
         if name == "rooms":
             continue
-        pack = Path(root).expanduser() / name if root else None
+        folder = entry.folder or name
+        pack = Path(root).expanduser() / folder if root else None
         yield Finding(
             area="data",
             what=name,
             ok=pack is not None and pack.is_dir(),
             detail=f"{VARIABLE} is not set" if pack is None else str(pack),
-            hint=f"set {VARIABLE} to the folder that holds {name}/",
+            hint=f"set {VARIABLE} to the folder that holds {folder}/",
         )
 
 

@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -29,6 +29,8 @@ class BuiltInDataset:
     name: str
     module: str
     attribute: str
+    folder: str = ""
+    """Its folder among the user's data sets, where that is not called after it."""
 
     def load(self) -> _DatasetClass:
         """Import and return the class."""
@@ -59,14 +61,14 @@ class BuiltInDataset:
         return dict(self.load().declared_tasks(**args))
 
 
-DATASETS: "dict[str, Callable[..., MultiTaskDataset]]" = {
+DATASETS: "dict[str, BuiltInDataset]" = {
     entry.name: entry
     for entry in (
         BuiltInDataset("rooms", "compactmtl.data.rooms", "Rooms"),
         BuiltInDataset("nuclei_128", "compactmtl.data.nuclei", "Nuclei"),
         BuiltInDataset("camvid_160x120", "compactmtl.data.camvid", "CamVid"),
         BuiltInDataset("nyuv2", "compactmtl.data.nyuv2", "NyuV2"),
-        BuiltInDataset("cifar100", "compactmtl.data.cifar100", "Cifar100"),
+        BuiltInDataset("cifar100", "compactmtl.data.cifar100", "Cifar100", "cifar-100-python"),
         BuiltInDataset("cifar100_subset", "compactmtl.data.cifar100", "Cifar100Subset"),
     )
 }
