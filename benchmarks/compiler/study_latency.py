@@ -129,7 +129,9 @@ def study(
         "mac_reduction_bound": reduction,
         "failures": failures,
         "variants": {},
-        "bench": record.model_dump(mode="json"),
+        "bench": record.model_dump(
+            mode="json", exclude={"candidates": {"__all__": {"layers", "times_ms"}}}
+        ),
     }
     for variant, candidate in record.candidates.items():
         ratio = record.ratios.get(f"dense/{variant}")
