@@ -1,4 +1,4 @@
-"""What to do about what TensorRT's parser refuses; its own words may be just ``false``.
+"""What to do about what TensorRT's parser or builder refuses; its words may be just ``false``.
 
 Each entry was seen in TensorRT-RTX 1.7.1 on a network of one operator, except where it says so.
 """
@@ -49,3 +49,17 @@ BY_CODE: dict[str, str] = {
 def advise(operator: str, code: str) -> str:
     """Return what to do about an operator that is refused with an error code; may be empty."""
     return BY_OPERATOR.get((operator, code)) or BY_CODE.get(code, "")
+
+
+BY_BUILDER: dict[str, str] = {
+    "FP32 GEMM is not supported": (
+        "GPUs of compute capability 7.5 take linear layers in fp16 only: leave 7.5 out, or export "
+        "with --precision fp16"
+    ),
+}
+"""What a builder says, in part, to what the user can do."""
+
+
+def advise_builder(said: str) -> str:
+    """Return what to do about what a builder said; may be empty."""
+    return next((advice for part, advice in BY_BUILDER.items() if part in said), "")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from compactmtl.board.advice import advise_builder
 from compactmtl.board.bindings import Bindings
 from compactmtl.board.errors import AskedError, BuildError
 from compactmtl.board.logger import Message, listen, process_logger
@@ -76,8 +77,10 @@ def build(
                 config.set_timing_cache(cache, ignore_mismatch=False)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
+            said = _reason(messages)
             raise BuildError(
-                f"{bindings.name} cannot build `{source.path.name}`: {_reason(messages)}"
+                f"{bindings.name} cannot build `{source.path.name}`: {said}",
+                hint=advise_builder(said),
             )
     return Built(
         plan=bytes(plan),

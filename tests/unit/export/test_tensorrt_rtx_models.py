@@ -1,6 +1,7 @@
 """Every network of ``models/`` becomes an engine, in every precision, with a free batch size."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from compactmtl.board.header import read_header
 from compactmtl.compiler import compress
+from compactmtl.errors import ExportError
 from compactmtl.export import export
 from compactmtl.export.options import PRECISIONS, Options
 from compactmtl.export.stored import read_inputs
@@ -57,11 +59,17 @@ def test_it_builds_with_a_free_batch_size(folder, precision):
         batch=(1, 2, 4),
         compute_capabilities=("7.5", "8.9", "12.0"),
     )
+    if folder.name.startswith("resnet_classifier") and precision != "fp16":
+        # Seen: no GEMM in fp32 on 7.5. It is refused with what helps, and built for the others.
+        with pytest.raises(ExportError, match="FP32 GEMM") as caught:
+            export(folder, folder / "m.rtx.engine", target="tensorrt-rtx", options=options)
+        assert "leave 7.5 out" in caught.value.hint
+        options = replace(options, compute_capabilities=("8.9", "12.0"))
     path = folder / f"model.{precision}.rtx.engine"
     sidecar = export(folder, path, target="tensorrt-rtx", options=options)
     assert read_header(path).flavour == "rtx"
     assert (sidecar.precision, sidecar.verified.status) == (precision, "built only")
     assert [each.name for each in sidecar.outputs] == list(TASKS)
-    assert sidecar.build["compute_capabilities"] == ["7.5", "8.9", "12.0"]
+    assert sidecar.build["compute_capabilities"] == list(options.compute_capabilities)
     assert sidecar.build["profile"]["image"][2] == [4, 3, 64, 64]
     assert math.isfinite(sidecar.build["seconds"])
