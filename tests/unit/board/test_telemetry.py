@@ -21,10 +21,15 @@ def written(home, code: str, **variables: str) -> list[str]:
 def test_onnx_runtime_leaves_no_identifier_behind(tmp_path):
     code = "from compactmtl.board.onnx_session import import_onnxruntime as f; f()"
     assert written(tmp_path / "ours", code) == []
-    # The oracle: without the variable this release does, or it has no telemetry at all.
-    plain = written(tmp_path / "plain", "import onnxruntime", ORT_DISABLE_TELEMETRY="0")
-    version = tuple(map(int, __import__("onnxruntime").__version__.split(".")[:2]))
-    assert bool(plain) == (version >= (1, 29)) or not sys.platform.startswith("linux")
+
+
+def test_the_check_sees_what_onnx_runtime_leaves_when_it_may(tmp_path):
+    left = written(tmp_path / "plain", "import onnxruntime", ORT_DISABLE_TELEMETRY="0")
+    if not left:  # it keeps quiet by itself: an old release, or a machine where it sends nothing
+        pytest.skip(
+            "this ONNX Runtime leaves nothing behind: the check sees nothing"
+        )
+    assert all("onnxruntime" in name.lower() for name in left)
 
 
 def test_who_wants_it_can_have_it():
