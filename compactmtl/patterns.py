@@ -21,7 +21,8 @@ def matching_layers(
     matches. The order is that of ``model.named_modules()``.
 
     Raises:
-        PatternError: A pattern matches no such layer; the message has the nearest name.
+        PatternError: A pattern matches no such layer; the message has the nearest name. Or all of
+            them only leave layers out.
     """
     wanted = (patterns,) if isinstance(patterns, str) else tuple(patterns)
     every = dict(model.named_modules(remove_duplicate=False))
@@ -31,6 +32,11 @@ def matching_layers(
             raise _nothing_matches(pattern, every, layers, types)
     unwanted = [pattern[1:] for pattern in wanted if pattern.startswith("!")]
     wanted = tuple(pattern for pattern in wanted if not pattern.startswith("!"))
+    if unwanted and not wanted:
+        raise PatternError(
+            f"patterns {unwanted} only leave layers out",
+            hint='say of which: ("*", "!heads.*")',
+        )
     layers = {
         name: module
         for name, module in layers.items()

@@ -1,5 +1,6 @@
 """ResNet encoders: dilated for dense tasks, and for small images."""
 
+from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 from compactmtl.errors import RecipeError
 
 
-class ResNet(nn.Module):
+class ResNet(nn.Module, ABC):
     """What all ResNets here share: stages of blocks, and a stem that a subclass chooses.
 
     Args:
@@ -48,9 +49,9 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    @abstractmethod
     def first_conv(self, planes: int) -> nn.Conv2d:
-        """Return the first convolution."""
-        raise NotImplementedError
+        """Return the first convolution, with ``planes`` output channels."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features of the last stage."""

@@ -41,9 +41,9 @@ class DoConv(KernelFactors):
         """Return why a layer is left dense: grouped convolutions and kernels of one place are."""
         if not isinstance(layer, nn.Conv2d):
             return "not a convolution"
-        if layer.groups != 1:
-            return f"grouped convolution (groups={layer.groups})"
-        return None if math.prod(layer.kernel_size) > 1 else "kernel of 1x1"
+        if math.prod(layer.kernel_size) == 1:
+            return "kernel of 1x1"
+        return super().why_not(layer, tasks)
 
     @classmethod
     def fitted(

@@ -8,6 +8,7 @@ Networks; the biases their code has not are not here either.
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, Self
@@ -46,15 +47,9 @@ class Chain(KernelFactors):
             parameter = nn.Parameter(empty, requires_grad=weight.requires_grad)
             self.register_parameter(f"F_{number}", parameter)
 
+    @abstractmethod
     def shapes(self, out: int, inn: int, size: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Return the shape of each factor of a kernel."""
-        raise NotImplementedError
-
-    @classmethod
-    def why_not(cls, layer: nn.Module, tasks: Sequence[str]) -> str | None:
-        """Return why a layer is left dense: grouped convolutions are."""
-        groups = getattr(layer, "groups", 1)
-        return None if groups == 1 else f"grouped convolution (groups={groups})"
 
     @classmethod
     def fitted(

@@ -45,12 +45,6 @@ class Factored(KernelFactors):
             self.register_parameter(name, nn.Parameter(empty, requires_grad=weight.requires_grad))
 
     @classmethod
-    def why_not(cls, layer: nn.Module, tasks: Sequence[str]) -> str | None:
-        """Return why a layer is left dense: grouped convolutions are."""
-        groups = getattr(layer, "groups", 1)
-        return None if groups == 1 else f"grouped convolution (groups={groups})"
-
-    @classmethod
     def fitted(
         cls, weight: Tensor, tasks: Sequence[str], *, ratio: float | None, init: str
     ) -> Self:

@@ -46,9 +46,13 @@ class KernelFactors(nn.Module, ABC):
         self.attaching = False
 
     @classmethod
-    @abstractmethod
     def why_not(cls, layer: nn.Module, tasks: Sequence[str]) -> str | None:
-        """Return why this method leaves a layer dense, or None if it can expand it."""
+        """Return why this method leaves a layer dense, or None if it can expand it.
+
+        Grouped convolutions are left dense; a method that takes or leaves others says so itself.
+        """
+        groups = getattr(layer, "groups", 1)
+        return None if groups == 1 else f"grouped convolution (groups={groups})"
 
     @classmethod
     @abstractmethod

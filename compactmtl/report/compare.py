@@ -13,6 +13,7 @@ from compactmtl.report.html import Html, h, section, table
 from compactmtl.report.style import CSS
 
 Document = Mapping[str, Any]
+DIRECTIONS = {True: " More is better.", False: " Less is better.", None: ""}
 
 
 def write_page(path: Path, document: Document) -> Path:
@@ -27,9 +28,8 @@ def write_page(path: Path, document: Document) -> Path:
         section(
             f"{row['task']}: {row['metric']}",
             Html(to_div(dots(row, labels), f"chart-{index}")),
-            lead="One dot per seed, joined where the seed is the same; the bar is the mean. "
-            + ("More" if row["higher_is_better"] else "Less")
-            + " is better.",
+            lead="One dot per seed, joined where the seed is the same; the bar is the mean."
+            + DIRECTIONS[row["higher_is_better"]],
         )
         for index, row in enumerate(firsts)
     ]

@@ -1,13 +1,15 @@
 """The charts of a report."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 import plotly.graph_objects as go
 
 Epochs = Sequence[Mapping[str, Any]]
+Pairs = Mapping[str, tuple[float, float]]
+"""Layer to what it costs before and after; 0 where it is not there."""
 
 INK, FAINT, GRID = "#334155", "#64748b", "#e2e8f0"
 BEFORE, AFTER = "#cbd5e1", "#2563eb"
@@ -121,30 +123,58 @@ def layer_bars(layers: Sequence[Mapping[str, Any]], side: str) -> go.Figure:
         layers: Rows of ``report.json``.
         side: "in" or "out".
     """
-    names = [html.escape(str(layer["name"])) for layer in layers]
-    before = [layer[f"{side}_before"] for layer in layers]
-    after = [layer[f"{side}_after"] for layer in layers]
-    figure = new_figure("Input channels" if side == "in" else "Output channels")
+    return pair_bars(
+        "Input channels" if side == "in" else "Output channels",
+        {str(row["name"]): (row[f"{side}_before"], row[f"{side}_after"]) for row in layers},
+        str,
+        names=("before", "after"),
+        hover="%{x} of %{customdata} left",
+        room=1.3,
+    )
+
+
+def pair_bars(
+    title: str,
+    pairs: Pairs,
+    form: Callable[[Any], str],
+    *,
+    names: tuple[str, str] = ("dense", "compact"),
+    hover: str = "%{x:.4s} of %{customdata:.4s}",
+    room: float = 1.5,
+) -> go.Figure:
+    """Draw a bar after over a bar before for each layer.
+
+    Args:
+        title: What is drawn.
+        pairs: Layer to its values before and after, from top to bottom.
+        form: Writes a value as text.
+        names: Of the bars before and after, in the legend.
+        hover: What the bar after says of itself (``x``) and of the one before (``customdata``).
+        room: Length of the axis over the longest bar; numbers stand behind the bars.
+    """
+    layers = [html.escape(name) for name in pairs]
+    before, after = ([pair[index] for pair in pairs.values()] for index in (0, 1))
+    figure = new_figure(title)
     figure.add_bar(
-        y=names,
+        y=layers,
         x=before,
         orientation="h",
-        name="before",
+        name=names[0],
         marker_color=BEFORE,
         hoverinfo="skip",
-        text=[f"{new} / {old}" for new, old in zip(after, before, strict=True)],
+        text=[f"{form(new)} / {form(old)}" for old, new in pairs.values()],
         textposition="outside",
         textfont={"size": 10, "color": FAINT},
         cliponaxis=False,
     )
     figure.add_bar(
-        y=names,
+        y=layers,
         x=after,
         orientation="h",
-        name="after",
+        name=names[1],
         marker_color=AFTER,
         customdata=before,
-        hovertemplate="%{y}<br>%{x} of %{customdata} left<extra></extra>",
+        hovertemplate="%{y}<br>" + hover + "<extra></extra>",
     )
     figure.update_layout(
         barmode="overlay",
@@ -153,7 +183,7 @@ def layer_bars(layers: Sequence[Mapping[str, Any]], side: str) -> go.Figure:
         height=120 + LAYER_HEIGHT_PX * len(layers),
         hovermode="closest",
         yaxis=LAYER_AXIS,
-        xaxis={"range": [0, 1.3 * max(before, default=1)]},  # room for the numbers
+        xaxis={"range": [0, room * max((*before, *after), default=1)], "nticks": 5},
     )
     return figure
 

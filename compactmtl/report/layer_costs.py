@@ -1,22 +1,11 @@
 """What each layer costs before and after."""
 
-import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import plotly.graph_objects as go
 
 from compactmtl.report import numbers
 from compactmtl.report.collect import Record
-from compactmtl.report.figures import (
-    AFTER,
-    BEFORE,
-    FAINT,
-    LAYER_AXIS,
-    LAYER_HEIGHT_PX,
-    new_figure,
-    to_div,
-)
+from compactmtl.report.figures import Pairs, pair_bars, to_div
 from compactmtl.report.html import Html, h, missing, section
 
 TITLE = "Cost by layer"
@@ -29,8 +18,6 @@ TIMES = (
     "Measured: where the time shrinks less than the MACs, something else than arithmetic holds the "
     "layer back."
 )
-Pairs = Mapping[str, tuple[float, float]]
-"""Layer to what it costs before and after; 0 where it is not there."""
 
 
 def layer_costs_section(record: Record) -> Html:
@@ -57,47 +44,6 @@ def layer_costs_section(record: Record) -> Html:
         missing("Times of single layers:", "compactmtl bench --roofline") if not times else None,
         lead=LEAD,
     )
-
-
-def pair_bars(title: str, pairs: Pairs, form: Callable[[float], str]) -> go.Figure:
-    """Draw a bar after over a bar before for each layer."""
-    names = [html.escape(name) for name in pairs]
-    before, after = ([pair[index] for pair in pairs.values()] for index in (0, 1))
-    figure = new_figure(title)
-    figure.add_bar(
-        y=names,
-        x=before,
-        orientation="h",
-        name="dense",
-        marker_color=BEFORE,
-        hoverinfo="skip",
-        text=[f"{form(new)} / {form(old)}" for old, new in pairs.values()],
-        textposition="outside",
-        textfont={"size": 10, "color": FAINT},
-        cliponaxis=False,
-    )
-    figure.add_bar(
-        y=names,
-        x=after,
-        orientation="h",
-        name="compact",
-        marker_color=AFTER,
-        customdata=before,
-        hovertemplate="%{y}<br>%{x:.4s} of %{customdata:.4s}<extra></extra>",
-    )
-    figure.update_layout(
-        barmode="overlay",
-        margin={"t": 56},
-        bargap=0.35,
-        height=120 + LAYER_HEIGHT_PX * len(names),
-        hovermode="closest",
-        yaxis=LAYER_AXIS,
-        xaxis={
-            "range": [0, 1.5 * max((*before, *after), default=1)],
-            "nticks": 5,
-        },
-    )
-    return figure
 
 
 def _pairs(rows: Mapping[str, Sequence[Mapping[str, Any]]], key: str) -> Pairs:

@@ -1,7 +1,7 @@
 """What is trained: the network, phase after phase, step by step."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -116,7 +116,7 @@ class Learner:
             losses = self._backward_by_task(images, targets)
         else:
             with self._one_contraction():
-                losses = self._backward(self.tasks, images, targets)
+                losses = self._backward(self.tasks, self.weighting, images, targets)
         self._step(MAIN)
         self.global_step += 1
         return losses
@@ -136,7 +136,10 @@ class Learner:
         optimizer, coef = self.optimizers[task], self.recipe.overparam.frobenius
         optimizer.zero_grad(set_to_none=True)
         with task_step(self.module, task, optimizer, frobenius=coef, scaler=self._scaler):
-            losses = self._backward({task: self.tasks[task]}, images, targets)
+            # One loss has nothing to be weighed against, and its own step trains no weight.
+            losses = self._backward(
+                {task: self.tasks[task]}, lambda losses: losses[task], images, targets
+            )
         self._step(task)
         optimizer.zero_grad(
             set_to_none=True
@@ -250,14 +253,15 @@ class Learner:
         )
 
     def _backward(
-        self, tasks: Mapping[str, Task], images: Tensor, targets: Mapping[str, Tensor]
+        self,
+        tasks: Mapping[str, Task],
+        combine: Callable[[Mapping[str, Tensor]], Tensor],
+        images: Tensor,
+        targets: Mapping[str, Tensor],
     ) -> dict[str, float]:
         losses = task_losses(tasks, self.module(images), targets)
         values = self._checked(losses)
-        # A single task's own step has nothing to weigh.
-        alone = len(tasks) < len(self.tasks)
-        total = next(iter(losses.values())) if alone else self.weighting(losses)
-        self.fabric.backward(total)
+        self.fabric.backward(combine(losses))
         return values
 
     def _backward_by_task(self, images: Tensor, targets: Mapping[str, Tensor]) -> dict[str, float]:

@@ -64,3 +64,19 @@ def test_declared_patterns_come_from_the_network_unless_given():
 def test_nothing_declared_and_nothing_given_is_an_error():
     with pytest.raises(UsageError, match="has no `head_reads`, and `reads` was not given"):
         declared_patterns(network(), None, "head_reads", "reads")
+
+
+def test_an_exclamation_mark_leaves_layers_out_wherever_it_stands():
+    for patterns in (("*", "!encoder.0"), ("!encoder.0", "*")):
+        assert list(matching_layers(network(), patterns, CONV)) == ["encoder.2", "head"]
+
+
+@pytest.mark.parametrize("patterns", ["!head", ("!head", "!encoder.0")])
+def test_only_leaving_out_is_no_choice(patterns):
+    with pytest.raises(PatternError, match="only leave layers out"):
+        matching_layers(network(), patterns, CONV)
+
+
+def test_what_is_left_out_must_be_there():
+    with pytest.raises(PatternError, match="matches no"):
+        matching_layers(network(), ("*", "!heads"), CONV)

@@ -26,9 +26,7 @@ def test_onnx_runtime_leaves_no_identifier_behind(tmp_path):
 def test_the_check_sees_what_onnx_runtime_leaves_when_it_may(tmp_path):
     left = written(tmp_path / "plain", "import onnxruntime", ORT_DISABLE_TELEMETRY="0")
     if not left:  # it keeps quiet by itself: an old release, or a machine where it sends nothing
-        pytest.skip(
-            "this ONNX Runtime leaves nothing behind: the check sees nothing"
-        )
+        pytest.skip("this ONNX Runtime leaves nothing behind: the check sees nothing")
     assert all("onnxruntime" in name.lower() for name in left)
 
 

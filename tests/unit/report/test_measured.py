@@ -10,8 +10,9 @@ from compactmtl.errors import CorruptFileError
 from compactmtl.files import read_json, write_json
 from compactmtl.report.candidates import colours, energy_mj
 from compactmtl.report.collect import collect
+from compactmtl.report.figures import pair_bars
 from compactmtl.report.latency import distributions
-from compactmtl.report.layer_costs import layer_costs_section, pair_bars
+from compactmtl.report.layer_costs import layer_costs_section
 from compactmtl.report.roofline import bars, roof, roofline_section
 from compactmtl.report.samples import Predictions
 from compactmtl.report.scores import Scores, find_scores
