@@ -24,7 +24,12 @@ Torch = Annotated[
     typer.Option("--torch", metavar="MODE", help="Also in torch: eager or compile; or both."),
 ]
 CudaGraph = Annotated[
-    bool, typer.Option("--cuda-graph", help="Launch engines as CUDA graphs. Never run.")
+    bool,
+    typer.Option(
+        "--cuda-graph",
+        help="Record what computes on a GPU (engines, ONNX Runtime, torch) as CUDA graphs. Never "
+        "run on hardware.",
+    ),
 ]
 Threads = Annotated[int, typer.Option("--threads", help="Threads of each runtime.")]
 Batch = Annotated[int, typer.Option("--batch", help="Batch size.")]

@@ -97,10 +97,13 @@ class Builder:
         if self._buildah("inspect", "--type", "image", name).returncode == 0:
             return name  # made again, it would be another to the layers above it
         root = self.work / base.suite
-        if not (root / "etc/os-release").exists():
+        if not root.is_dir():
+            part = self.work / f"{base.suite}.part"
+            _remove_tree(part)  # one that was interrupted is no base
             options = [f"--components={base.components}", "--variant=minbase"]
             options += [f"--keyring={keyring}"] if keyring else []
-            _call("debootstrap", *options, base.suite, str(root), base.mirror)
+            _call("debootstrap", *options, base.suite, str(part), base.mirror)
+            part.rename(root)
         for folder in NOT_IN_SLIM:
             for path in (root / folder).glob("*"):
                 path.unlink() if path.is_symlink() or path.is_file() else shutil.rmtree(path)
@@ -158,6 +161,8 @@ class Builder:
         """Delete the store and all else in the work folder."""
         self.buildah("rm", "--all", check=False)
         self.buildah("rmi", "--all", "--force", check=False)
+        for part in self.work.glob("*.part"):
+            _remove_tree(part)
         shutil.rmtree(self.work)
 
     def config(self, image: str) -> dict[str, Any]:
@@ -246,6 +251,15 @@ def _short(made_by: str) -> str:
     if installed := re.search(r"apt-get install [-\w ]*?(?= *&&)", text):
         text = re.sub(r" -[-\w]+", "", installed[0])
     return " ".join(text.split()) or "base"
+
+
+def _remove_tree(root: Path) -> None:
+    """Delete what debootstrap left; where it was killed, the machine's /proc is mounted in it."""
+    for mount in (root / "proc", root / "sys"):
+        if mount.is_mount():
+            _call("umount", str(mount))
+    if root.exists():
+        shutil.rmtree(root)
 
 
 def _call(*command: str) -> None:

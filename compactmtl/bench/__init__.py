@@ -46,7 +46,7 @@ def bench(
         providers: Execution providers of ONNX Runtime: ``cpu``, ``cuda``, ``tensorrt``; each ONNX
             file is a candidate in each. Empty: that of the device.
         torch: ``eager``, ``compile`` or both: measure the models in torch itself, too.
-        cuda_graph: Launch engines as recorded CUDA graphs.
+        cuda_graph: Launch what computes on a GPU as recorded CUDA graphs.
         roofline: Measure, after the timing, what the machine attains in ONNX Runtime and what each
             layer of the ONNX files takes; see ``compactmtl.bench.limits``.
         time_limit: Longest that loading a candidate, or one call of it, may take, in seconds. A

@@ -42,7 +42,7 @@ class Asked:
     Attributes:
         device: ``cpu``, ``cuda`` or ``jetson``.
         providers: ONNX Runtime's execution providers for ONNX files.
-        cuda_graph: Launch engines as CUDA graphs.
+        cuda_graph: Launch what computes on a GPU as CUDA graphs.
         threads: Threads of each runtime on the CPU.
         batch: Batch size.
         size: Height and width; None: those of the stored inputs.

@@ -4,11 +4,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from compactmtl.bench.torch_graph import recorded
 from compactmtl.board.errors import AskedError, NotHereError, RunError
 from compactmtl.board.tensors import Array, InputInfo
 
@@ -24,6 +26,7 @@ class TorchSession:
         threads: Threads to compute on; torch has one number of them for the whole process.
         mode: ``eager`` or ``compile``. torch.compile compiles in the first call, for its sizes.
         device: ``cpu`` or ``cuda``.
+        cuda_graph: On ``cuda``: record bound calls as CUDA graphs, and launch these.
 
     Raises:
         NotHereError: There is no GPU.
@@ -32,7 +35,15 @@ class TorchSession:
         UnsafeFileError: It asks for code to be run.
     """
 
-    def __init__(self, path: Path, *, threads: int, mode: str, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int,
+        mode: str,
+        device: str = "cpu",
+        cuda_graph: bool = False,
+    ) -> None:
         if "torch" not in sys.modules:
             # Else its threads wait by spinning, on the time of whatever is measured next.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -58,14 +69,13 @@ class TorchSession:
                 _input_names(read_manifest(path)), program.graph_signature.user_inputs, strict=True
             )
         )
-        self.runtime = f"torch {torch.__version__} ({mode}" + (
-            ", cuda)" if device == "cuda" else ")"
-        )
-        self.device = device
+        way = [mode, *(["cuda"] if device == "cuda" else []), *(["CUDA graph"] * cuda_graph)]
+        self.runtime = f"torch {torch.__version__} ({', '.join(way)})"
+        self.device, self._graph = device, cuda_graph
         self.includes = "new tensors for the outputs"
         self.device_clock: Callable[[], float] | None = None
         if device == "cuda":
-            self.includes = "copies of inputs to the GPU and of outputs back"
+            self.includes = "copies of inputs to the GPU and of outputs back; never run on hardware"
             event: Any = torch.cuda.Event
             self._events = [event(enable_timing=True) for _ in range(2)]
             self.device_clock = lambda: float(self._events[0].elapsed_time(self._events[1]))
@@ -77,7 +87,7 @@ class TorchSession:
             AskedError: An input is missing.
             RunError: torch refuses the inputs, or cannot compile.
         """
-        outputs = self.bind(inputs)()
+        outputs = self._guarded(self._call(inputs))
         named: Any = outputs
         if not isinstance(outputs, Mapping):
             several = (outputs,) if isinstance(outputs, self._torch.Tensor) else outputs
@@ -85,12 +95,20 @@ class TorchSession:
         return {name: value.numpy().copy() for name, value in named.items()}
 
     def bind(self, inputs: Mapping[str, Array]) -> Callable[[], Any]:
-        """Return a call for timing; see ``Session``."""
-        torch, module = self._torch, self._module
-        for info in self.inputs:
-            if info.name not in inputs:
-                raise AskedError(f"input `{info.name}` is missing; got {', '.join(inputs)}")
-        tensors = [torch.from_numpy(np.ascontiguousarray(inputs[i.name])) for i in self.inputs]
+        """Return a call for timing; see ``Session``.
+
+        Raises:
+            AskedError: An input is missing.
+            RunError: It cannot be recorded as a CUDA graph.
+        """
+        if not self._graph:
+            return partial(self._guarded, self._call(inputs))
+        hint = "leave out --cuda-graph: it takes networks without control flow on values"
+        make = partial(recorded, self._torch, self._module, self._tensors(inputs), self._events)
+        return partial(self._guarded, self._guarded(make, "record", hint), hint=hint)
+
+    def _call(self, inputs: Mapping[str, Array]) -> Callable[[], Any]:
+        torch, module, tensors = self._torch, self._module, self._tensors(inputs)
 
         def on_cpu() -> Any:
             with torch.no_grad():
@@ -104,16 +122,20 @@ class TorchSession:
                 self._events[1].record()
                 return torch.utils._pytree.tree_map(lambda value: value.cpu(), outputs)
 
-        call = on_cuda if self.device == "cuda" else on_cpu
+        return on_cuda if self.device == "cuda" else on_cpu
 
-        def guarded() -> Any:
-            try:
-                return call()
-            except Exception as error:  # whatever a backend of torch.compile raises, too
-                reason = " ".join(str(error).split())[:300]
-                raise RunError(f"torch cannot run `{self._path}`: {reason}") from error
+    def _tensors(self, inputs: Mapping[str, Array]) -> list[Any]:
+        for info in self.inputs:
+            if info.name not in inputs:
+                raise AskedError(f"input `{info.name}` is missing; got {', '.join(inputs)}")
+        return [self._torch.from_numpy(np.ascontiguousarray(inputs[i.name])) for i in self.inputs]
 
-        return guarded
+    def _guarded(self, call: Callable[[], Any], what: str = "run", hint: str = "") -> Any:
+        try:
+            return call()
+        except Exception as error:  # whatever a backend of torch.compile raises, too
+            reason = " ".join(str(error).split())[:300]
+            raise RunError(f"torch cannot {what} `{self._path}`: {reason}", hint=hint) from error
 
 
 def _input_names(document: Mapping[str, Any]) -> list[str]:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compactmtl.bench.cost import PROGRAM
 from compactmtl.bench.elsewhere import SERVED, open_served
-from compactmtl.board.bench.items import Item, items_of
+from compactmtl.board.bench.items import Item, check_graph, items_of
 from compactmtl.board.errors import AskedError
 from compactmtl.board.onnx_session import PROVIDERS
 
@@ -26,7 +26,7 @@ class Ways:
         providers: ONNX files: ONNX Runtime's execution providers.
         torch: Programs of torch: ``eager``, ``compile``; none: they are left out.
         device: Where torch computes: ``cpu`` or ``cuda``.
-        cuda_graph: Whether engines are launched as CUDA graphs.
+        cuda_graph: Whether what computes on a GPU is launched as CUDA graphs.
 
     Raises:
         AskedError: There is no such provider or mode, or one is named twice.
@@ -56,7 +56,8 @@ def make_items(files: Mapping[str, Path], ways: Ways, *, threads: int) -> dict[s
     ``compact.eager``.
 
     Raises:
-        AskedError: A program of torch, and no way to run it is given.
+        AskedError: A program of torch, and no way to run it is given; or CUDA graphs are asked for
+            where nothing computes on a GPU.
     """
     items: dict[str, Item] = {}
     for name, path in files.items():
@@ -66,8 +67,18 @@ def make_items(files: Mapping[str, Path], ways: Ways, *, threads: int) -> dict[s
                     f"`{path.name}` is a program of torch", hint="give --torch eager, or compile"
                 )
             for mode in ways.torch:
+                on_gpu = ways.device != "cpu"
                 items[f"{name.removesuffix(PROGRAM)}.{mode}"] = Item(
-                    path, partial(_open_torch, path, threads, mode, ways.device)
+                    path,
+                    partial(
+                        _open_torch,
+                        path,
+                        threads=threads,
+                        mode=mode,
+                        device=ways.device,
+                        cuda_graph=ways.cuda_graph and on_gpu,
+                    ),
+                    on_gpu=on_gpu,
                 )
         elif path.suffix in SERVED:
             items[name] = Item(path, partial(open_served, path, threads=threads))
@@ -78,10 +89,12 @@ def make_items(files: Mapping[str, Path], ways: Ways, *, threads: int) -> dict[s
                 providers=ways.providers,
                 cuda_graph=ways.cuda_graph,
             )
+    if ways.cuda_graph:
+        check_graph(items)
     return items
 
 
-def _open_torch(path: Path, threads: int, mode: str, device: str) -> "TorchSession":
+def _open_torch(path: Path, **settings: Any) -> "TorchSession":
     from compactmtl.bench.torch_session import TorchSession  # importing torch takes seconds
 
-    return TorchSession(path, threads=threads, mode=mode, device=device)
+    return TorchSession(path, **settings)

@@ -62,7 +62,10 @@ class EngineSession:
         self.runtime = bindings.name + (" (CUDA graph)" if cuda_graph else "")
         self.device = "cuda"
         self.device_clock: Callable[[], float] | None = None
-        self.includes = "copies of inputs to the GPU and of outputs back, from pageable memory"
+        self.includes = (
+            "copies of inputs to the GPU and of outputs back, from pageable memory; never run on "
+            "hardware"
+        )
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         is_input = self._trt.TensorIOMode.INPUT
         self._inputs = [n for n in names if self._engine.get_tensor_mode(n) == is_input]

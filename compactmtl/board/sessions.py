@@ -70,18 +70,18 @@ def open_session(
         path: A file with one of ``SUFFIXES``.
         threads: Threads of a runtime on the CPU; ExecuTorch takes as many as it likes.
         provider: Of an ONNX file: ONNX Runtime's execution provider.
-        cuda_graph: Of an engine: launch a recorded CUDA graph where calls are timed.
+        cuda_graph: On a GPU: launch a recorded CUDA graph where calls are timed.
 
     Raises:
         AskedError: Nothing here runs files of this suffix.
         AbsentError: There is no such file.
         MissingPackageError: The runtime is not installed.
-        NotHereError: There is no GPU to run it on, or the provider is not there.
+        NotHereError: There is no GPU to run it on, none that it is for, or no such provider.
         DamagedError: The runtime cannot read the file.
         UnsafeError: The file reaches outside its folder.
     """
     if path.suffix == ".onnx":
-        return OnnxSession(path, threads=threads, provider=provider)
+        return OnnxSession(path, threads=threads, provider=provider, cuda_graph=cuda_graph)
     if path.suffix == ".xml":
         return OpenVinoSession(path, threads=threads)
     if path.suffix == ".engine":

@@ -40,7 +40,11 @@ def add_bench(verbs: Any) -> None:
         choices=("cpu", "cuda", "tensorrt"),
         help="ONNX Runtime's execution provider for ONNX files; may be given again.",
     )
-    add("--cuda-graph", action="store_true", help="Launch engines as CUDA graphs. Never run.")
+    add(
+        "--cuda-graph",
+        action="store_true",
+        help="Record what computes on a GPU as CUDA graphs. Never run on hardware.",
+    )
     add("--time-limit", type=float, metavar="S", help="Longest that one call may take.")
     add_paced(add)
     add("--lock-clocks", action="store_true", help="Jetson: clocks at their maximum; needs root.")
@@ -50,7 +54,7 @@ def add_bench(verbs: Any) -> None:
 
 def bench_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
     """Measure what is asked for and say the figures."""
-    from compactmtl.board.bench.items import items_of
+    from compactmtl.board.bench.items import check_graph, items_of
     from compactmtl.board.bench.job import job_of
     from compactmtl.board.bench.limit import TimeLimit
     from compactmtl.board.bench.on_device import measure_on
@@ -77,6 +81,8 @@ def bench_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
             providers=asked.provider or ("cpu",),
             cuda_graph=asked.cuda_graph,
         )
+        if asked.cuda_graph:
+            check_graph(items)
         plan = plan_of(asked)
         if plan is not None:
             the_one(items)
