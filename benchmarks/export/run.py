@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from compactmtl.files import read_json, write_json
 
 PARTS = ("targets", "engines", "masks")
 RUNTIMES = ("openvino", "tensorrt_rtx_cu13")
-QUICK = Protocol(seconds=1.0, rounds=3, threads=1)
 QUICK_SIZE = 64
 
 
@@ -47,9 +46,9 @@ def main() -> None:
 
 def run_part(part: str, options: argparse.Namespace) -> dict[str, Any]:
     """Run one part over its networks."""
-    protocol, size = Protocol(options.seconds, options.rounds, options.threads), None
+    protocol, size = Protocol(options.seconds, options.rounds, options.threads, options.core), None
     if options.quick:
-        protocol, size = QUICK, QUICK_SIZE
+        protocol, size = replace(protocol, seconds=1.0, rounds=3), QUICK_SIZE
     names = [n for n in options.networks if part != "masks" or n in UNPOOLING]
     results = []
     for name in names:
@@ -75,6 +74,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="per interleaved measurement")
     parser.add_argument("--rounds", type=int, default=30, help="at least so many")
     parser.add_argument("--threads", type=int, default=1, help="of each runtime")
+    parser.add_argument("--core", type=int, metavar="N",
+                        help="time on this core alone, by the real-time class; root")  # fmt: skip
     parser.add_argument("--output", type=Path, help="default: record.json, with --quick nowhere")
     options = parser.parse_args()
     every = list(NETWORKS)

@@ -1,97 +1,92 @@
-"""CPU time of artefacts, interleaved in this process; ratios within one runtime."""
+"""CPU time of artefacts, interleaved in one run of the bench."""
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from conversion import one_line
 
 from compactmtl.bench import bench
-from compactmtl.board.bench.ratio import paired_ratio
-from compactmtl.board.bench.statistics import why_noisy
-from compactmtl.board.bench.timing import interleave
 
 Row = dict[str, Any]
 Artefact = tuple[Row, Path]
-Timed = tuple[list[Row], Row]
-"""The figures of each, and the record of the measurement."""
+PRIORITY = 50
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How long is measured.
+    """How long is measured, and where.
 
     Attributes:
         seconds: Least time of one interleaved measurement.
         rounds: Least number of its rounds.
         threads: Of each runtime.
+        core: CPU core to measure on, in the real-time class, so that nothing else runs there
+            meanwhile; needs root, and Linux. None: as the system likes.
     """
 
     seconds: float
     rounds: int
     threads: int
+    core: int | None = None
 
 
-def add_times(artefacts: Sequence[Artefact], timer: Callable[[], Timed]) -> Row:
-    """Time artefacts, add the figures to their rows, and return the record."""
+def add_times(artefacts: Sequence[Artefact], protocol: Protocol) -> Row:
+    """Time artefacts, add the figures to their rows, and return what the bench says of the run.
+
+    ``speedup_cpu`` is the CPU time of the runtime's first artefact over this one's; where that is
+    the artefact itself, ``over_first`` is that of the very first artefact over this one's.
+    """
     if not artefacts:
         return {"verdict": "nothing to time", "why": []}
+    files = [path for _, path in artefacts]
     try:
-        figures, record = timer()
+        with alone_on(protocol.core):
+            record = bench(
+                files, threads=protocol.threads, seconds=protocol.seconds,
+                rounds=protocol.rounds, torch=["eager"],
+            )  # fmt: skip
     except Exception as failure:  # noqa: BLE001 - whatever a runtime raises is its result
         return {"verdict": "failed", "why": [one_line(failure)]}
-    for (row, _), figure in zip(artefacts, figures, strict=True):
-        row.update(figure)
-    return record
-
-
-def time_files(files: Sequence[Path], protocol: Protocol) -> Timed:
-    """Time files in the runners of the bench; return their figures in order, and the record.
-
-    A ratio is that of the runtime's first file over the file.
-    """
-    record = bench(
-        files, threads=protocol.threads, seconds=protocol.seconds, rounds=protocol.rounds
-    )
-    figures = []
     firsts: dict[str, str] = {}
-    for name, candidate in record.candidates.items():
-        figure: Row = {"runtime": candidate.runtime, "macs": candidate.macs}
+    for (row, _), (name, candidate) in zip(artefacts, record.candidates.items(), strict=True):
         first = firsts.setdefault(candidate.runtime, name)
-        if first != name:
-            ratio = record.ratios[f"{first}/{name}"]
-            figure |= speedup(first, ratio.cpu, ratio.cpu_interval)
-        figures.append(figure | {"cpu_ms_p50": candidate.cpu_ms.p50})
-    return figures, record.model_dump(mode="json")
+        row |= {
+            "runtime": candidate.runtime,
+            "macs": candidate.macs,
+            "cpu_ms_p50": candidate.cpu_ms.p50,
+            "loads": candidate.loads,
+        }
+        baseline = next(iter(firsts.values()))
+        if ratio := record.ratios.get(f"{first}/{name}"):
+            row |= {"over": first, "speedup_cpu": ratio.cpu, "interval_95": ratio.cpu_interval}
+        elif ratio := record.ratios.get(f"{baseline}/{name}"):
+            row["over_first"] = {"cpu": ratio.cpu, "interval_95": ratio.cpu_interval}
+    kept = {"settings", "verdict", "why", "load_average"}
+    return record.model_dump(mode="json", include=kept)
 
 
-def time_programs(programs: Mapping[str, Callable[[], object]], protocol: Protocol) -> Timed:
-    """Time what torch itself runs, for which the bench has no runner; otherwise alike."""
-    torch.set_num_threads(protocol.threads)
-    times = interleave(programs, seconds=protocol.seconds, rounds=protocol.rounds)
-    first = next(iter(times))
-    ratios = {
-        name: paired_ratio(times[first].cpu_ms, timing.cpu_ms)
-        for name, timing in times.items()
-        if name != first
-    }
-    figures = []
-    for name, timing in times.items():
-        figure: Row = {"runtime": f"torch {torch.__version__}"}
-        if name in ratios:
-            ratio = ratios[name]
-            figure |= speedup(first, ratio.value, (ratio.low, ratio.high))
-        figures.append(figure | {"cpu_ms_p50": float(np.median(timing.cpu_ms))})
-    why = why_noisy(times, ratios, computing=times if protocol.threads == 1 else ())
-    return figures, {"verdict": "noisy" if why else "ok", "why": why}
-
-
-def speedup(over: str, ratio: float, interval: tuple[float, float]) -> Row:
-    """Say how many times the CPU time of ``over`` is."""
-    return {"over": over, "speedup_cpu": ratio, "interval_95": interval}
+@contextmanager
+def alone_on(core: int | None) -> Iterator[None]:
+    """Run the block, and the processes that it starts, on one core that nothing else gets."""
+    if core is None:
+        yield
+        return
+    cores, policy, priority = (
+        os.sched_getaffinity(0),
+        os.sched_getscheduler(0),
+        os.sched_getparam(0),
+    )
+    os.sched_setaffinity(0, {core})
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, priority)
+        os.sched_setaffinity(0, cores)
 
 
 def timed(row: Row) -> str:
@@ -102,9 +97,6 @@ def timed(row: Row) -> str:
     return f"{row['cpu_ms_p50']:8.2f} {row.get('speedup_cpu', 1.0):9.2f} {low:6.2f} -{high:5.2f}"
 
 
-def verdicts(records: Mapping[str, Row]) -> str:
-    """Return what the measurements say of themselves, each with its first reason."""
-    return "; ".join(
-        " - ".join([f"{name} {record['verdict']}", *record["why"][:1]])
-        for name, record in records.items()
-    )
+def verdict(record: Row) -> str:
+    """Return what a measurement says of itself, with its first reason."""
+    return " - ".join([record["verdict"], *record["why"][:1]])

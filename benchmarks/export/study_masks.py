@@ -1,12 +1,11 @@
 """Part 3: max-unpooling as ONNX Runtime's operator, and as masks that TensorRT takes."""
 
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from conversion import WHICH, convert, parity
-from speed import Artefact, Protocol, add_times, time_files, timed, verdicts
+from speed import Artefact, Protocol, add_times, timed, verdict
 from subjects import Subject
 
 from compactmtl.export.onnx import OnnxExporter
@@ -29,8 +28,7 @@ def measure(subject: Subject, protocol: Protocol) -> dict[str, Any]:
                 row = convert(subject, OnnxExporter(operators), path, which)
                 artefacts.append(({"form": form} | row, path))
             ran = [(row, path) for row, path in artefacts if row["status"] == "ran"]
-            files = [path for _, path in ran]
-            records[which] = add_times(ran, partial(time_files, files, protocol))
+            records[which] = add_times(ran, protocol)
         rows += [row for row, _ in artefacts]
     result = {
         "network": subject.name,
@@ -46,7 +44,9 @@ def measure(subject: Subject, protocol: Protocol) -> dict[str, Any]:
 def show(result: dict[str, Any]) -> None:
     """Print the table of one network."""
     size = result["size"]
-    print(f"\n{result['title']}, {size}x{size}: unpooling; {verdicts(result['timings'])}")
+    print(f"\n{result['title']}, {size}x{size}: unpooling")
+    for which, record in result["timings"].items():
+        print(f"{which}: {verdict(record)}")
     print(
         f"{'':26} {'export s':>8} {'MB':>8} {'CPU ms':>8} {'speed-up':>9} {'95 %':>13}  "
         "relative error and relative RMS per task"

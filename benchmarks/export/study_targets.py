@@ -1,15 +1,13 @@
 """Part 1: every target that runs here, dense and compact: conversion, size, parity, CPU time."""
 
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from conversion import WHICH, convert, label, parity
-from speed import Artefact, Protocol, add_times, time_files, time_programs, timed, verdicts
+from speed import Artefact, Protocol, add_times, timed, verdict
 from subjects import Subject
 
-from compactmtl.bench.cost import why_not_run
 from compactmtl.export import find_target
 from compactmtl.export.options import Precision
 
@@ -23,7 +21,6 @@ CELLS: tuple[tuple[str, Precision], ...] = (
     ("executorch", "fp32"),
 )
 """Of a runtime, fp32 first: its dense file is what the others are compared with."""
-IN_TORCH = "pt2"
 
 
 def measure(subject: Subject, protocol: Protocol) -> dict[str, Any]:
@@ -41,45 +38,28 @@ def measure(subject: Subject, protocol: Protocol) -> dict[str, Any]:
                 folder = Path(name) / f"{target}-{precision}-{which}"
                 path = folder / exporter.file_name(which, precision)
                 artefacts.append((convert(subject, exporter, path, which, precision), path))
-        records = time_all(subject, artefacts, protocol)
+        timing = time_all(artefacts, protocol)
     result = {
         "network": subject.name,
         "title": subject.title,
         "size": subject.size,
         "artefacts": [row for row, _ in artefacts],
         "not_here": not_here,
-        "timings": records,
+        "timing": timing,
     }
     show(result)
     return result
 
 
-def time_all(subject: Subject, artefacts: list[Artefact], protocol: Protocol) -> dict[str, Any]:
-    """Add the CPU times to the rows of what can be timed; return the records."""
-    ran = [(row, path) for row, path in artefacts if row["status"] == "ran"]
-    in_torch = [(row, path) for row, path in ran if row["target"] == IN_TORCH]
-    in_bench = [(row, path) for row, path in ran if not why_not_run(path)]
-    for row, path in ran:
-        if row["target"] != IN_TORCH and (why := why_not_run(path)):
-            row["not_timed"] = why  # workers: their CPU time is that of other processes
-    sample = {key: array[:1] for key, array in subject.checked.arrays.items()}
-    files = [path for _, path in in_bench]
-    load = find_target(IN_TORCH).load
-    return {
-        "bench": add_times(in_bench, partial(time_files, files, protocol)),
-        IN_TORCH: add_times(
-            in_torch,
-            lambda: time_programs(
-                {path.name: partial(load(path), sample) for _, path in in_torch}, protocol
-            ),
-        ),
-    }
+def time_all(artefacts: list[Artefact], protocol: Protocol) -> dict[str, Any]:
+    """Add the CPU times to the rows of what ran; return what the bench says of the run."""
+    return add_times([(row, path) for row, path in artefacts if row["status"] == "ran"], protocol)
 
 
 def show(result: dict[str, Any]) -> None:
     """Print the table of one network."""
     size = result["size"]
-    print(f"\n{result['title']}, {size}x{size}; {verdicts(result['timings'])}")
+    print(f"\n{result['title']}, {size}x{size}; {verdict(result['timing'])}")
     print(
         f"{'':26} {'export s':>8} {'MB':>8} {'CPU ms':>8} {'speed-up':>9} {'95 %':>13}  "
         "relative error and relative RMS per task"

@@ -1,6 +1,7 @@
 """The command ``python -m compactmtl.board``, which needs Python, numpy and a runtime alone."""
 
 import argparse
+import ctypes
 import json
 import os
 import signal
@@ -22,6 +23,8 @@ from compactmtl.board.recipe import BuildRecipe
 from compactmtl.board.words import parse_batch, parse_bytes, parse_capability, parse_size
 
 INTERRUPTED = 130
+DIE_WITH_PARENT = 1
+"""``PR_SET_PDEATHSIG``."""
 Say = Callable[[str], None]
 
 
@@ -76,17 +79,12 @@ def _verify_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
     return {"verified": found}
 
 
-def _serve_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
-    from compactmtl.board.bench.serve import serve  # brings numpy
-
-    serve(asked.file, threads=asked.threads)
-    return {}
-
-
 def _stream_verb(asked: argparse.Namespace, _: Say) -> dict[str, Any]:
     from compactmtl.board.sessions import open_session  # brings numpy
     from compactmtl.board.stream import serve
 
+    if sys.platform == "linux":  # a call that hangs would outlive the one who asked for it
+        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
     # Runtimes print; what they say goes to stderr, and messages alone to what was stdout.
     with os.fdopen(os.dup(1), "wb") as sink:
         os.dup2(2, 1)
@@ -144,10 +142,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--json", action="store_true", help="Print the sidecars as one JSON document.")
     add_bench(verbs)
-    serve = verbs.add_parser("serve", help="Run a file for another process that says when.")
-    serve.set_defaults(call=_serve_verb, json=False)
-    serve.add_argument("file", type=Path, metavar="FILE", help="An exported file.")
-    serve.add_argument("--threads", type=int, default=1, metavar="N", help="On a CPU.")
     add_calibrate(verbs)
     check = verbs.add_parser("verify", help="Run files on stored inputs, compare the outputs.")
     check.set_defaults(call=_verify_verb)
@@ -155,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--threads", type=int, default=1, metavar="N", help="On a CPU.")
     check.add_argument("--json", action="store_true", help="Print one JSON document.")
     add_verbs(verbs)
-    run = verbs.add_parser("stream", help="Run a file on arrays that other programs send.")
+    run = verbs.add_parser("stream", help="Run a file when another program says so.")
     run.set_defaults(call=_stream_verb, json=False)
     run.add_argument("file", type=Path, metavar="FILE", help="An exported file.")
     run.add_argument("--threads", type=int, default=1, metavar="N", help="On a CPU.")

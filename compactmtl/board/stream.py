@@ -1,15 +1,23 @@
-"""Arrays through a pipe: a process loads an artefact once, and runs it on whatever comes in.
+"""A pipe to an artefact: a process loads it once, and runs it when another one says so.
 
 Each message is its length (8 bytes, big-endian), its SHA-256 (32 bytes), and its content. The first
-that goes out is a JSON document, which says what the artefact takes and what runs it; all others,
-both ways, are ``.npz`` files. The end of the input ends the process.
+that goes out is a JSON document, which says what the artefact takes and what runs it. What comes in
+is a word, and after the first two of them arrays as an ``.npz`` file; each has one answer:
+
+    run     run once on these arrays: the outputs, as an ``.npz`` file
+    bind    from now on, time on these arrays: how long the last run took, as JSON
+    time    run once: how long it took, as JSON
+
+The clocks are those of this process, so the pipe is in no time. The end of the input ends the
+process, and so does an error, which it writes to its standard error.
 """
 
 import hashlib
 import io
 import json
 import struct
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import IO, Any
 
@@ -19,6 +27,7 @@ from compactmtl.board.errors import DamagedError, UnsafeError
 from compactmtl.board.sessions import Session
 from compactmtl.board.tensors import Array
 
+RUN, BIND, TIME = b"run", b"bind", b"time"
 HEAD = struct.Struct(">Q32s")
 MAX_BYTES = 2**33
 """No message of ours is larger; what says it is, is something else."""
@@ -27,20 +36,48 @@ MARK = "="
 
 
 def serve(session: Session, source: IO[bytes], sink: IO[bytes]) -> int:
-    """Say what a session is, then run it once for each message; returns how many there were.
+    """Say what a session is, then do what each message says; returns how many there were.
 
     Raises:
         AskedError: An input is missing, or not what the artefact takes.
-        DamagedError: What comes in is cut short, or changed on the way.
+        DamagedError: What comes in is cut short, changed on the way, or no message of ours.
         RunError: The runtime fails.
     """
-    hello = {"runtime": session.runtime, "inputs": [asdict(info) for info in session.inputs]}
+    hello = {
+        "runtime": session.runtime,
+        "device": session.device,
+        "includes": session.includes,
+        "load_ms": session.load_ms,
+        "inputs": [asdict(info) for info in session.inputs],
+    }
     send(sink, json.dumps(hello).encode())
+    call: Callable[[], object] | None = None
+    times: dict[str, int] = {}
     num = 0
-    while (content := receive(source)) is not None:
-        send(sink, pack(session(unpack(content))))
+    while (word := receive(source)) is not None:
+        if word in (RUN, BIND):
+            inputs = unpack(receive(source) or b"")
+        if word == RUN:
+            outputs: dict[str, Array] = {}
+            times = _timed(lambda: outputs.update(session(inputs)))  # noqa: B023 - called at once
+            send(sink, pack(outputs))
+        elif word == BIND:
+            call = session.bind(inputs)
+            send(sink, json.dumps(times).encode())
+        elif word == TIME and call is not None:
+            times = _timed(call)
+            send(sink, json.dumps(times).encode())
+        else:
+            raise DamagedError(f"expected a word that says what to do, got {word[:24]!r}")
         num += 1
     return num
+
+
+def _timed(call: Callable[[], object]) -> dict[str, int]:
+    wall_start, cpu_start = time.perf_counter_ns(), time.process_time_ns()
+    call()
+    cpu_end, wall_end = time.process_time_ns(), time.perf_counter_ns()
+    return {"wall_ns": wall_end - wall_start, "cpu_ns": cpu_end - cpu_start}
 
 
 def send(sink: IO[bytes], content: bytes) -> None:

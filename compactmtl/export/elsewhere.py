@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 
 from compactmtl.board.errors import BoardError
-from compactmtl.board.stream import pack, receive, send, unpack
+from compactmtl.board.own_times import OwnTimes
+from compactmtl.board.stream import BIND, RUN, TIME, pack, receive, send, unpack
 from compactmtl.board.tensors import Array, InputInfo
 from compactmtl.errors import BenchError, CompactMTLError, CorruptFileError
 from compactmtl.export.board_errors import translated
@@ -23,11 +24,9 @@ Failed = Callable[[int, list[str]], CompactMTLError]
 
 
 class Elsewhere:
-    """A session of ``compactmtl.board`` in another process, which ends with this object.
+    """A session in another process, which ends with this object; see ``board.sessions.Session``.
 
-    Attributes:
-        inputs: What the artefact takes.
-        runtime: What runs it, and where.
+    Timed calls are timed there. An error ends the process, and so the session.
 
     Args:
         command: What runs ``python -m compactmtl.board stream FILE`` there.
@@ -58,16 +57,20 @@ class Elsewhere:
             list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said
         )
         resources.callback(_end, self._process)
-        content = self._exchange(None)
+        content = self._exchange()
         try:
             hello = json.loads(content)
             self.runtime = f"{hello['runtime']} {place}".strip()
+            self.includes = f"{hello['includes']}; in a process of its own, which times itself"
+            self.load_ms = float(hello["load_ms"])
+            self.device = str(hello["device"])
             self.inputs = tuple(
                 InputInfo(str(each["name"]), tuple(each["shape"]), str(each["dtype"]))
                 for each in hello["inputs"]
             )
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptFileError(f"what answers {place} is not compactmtl.board") from error
+        self.device_clock: Callable[[], float] | None = None
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run once; returns the outputs by name.
@@ -76,10 +79,20 @@ class Elsewhere:
             CompactMTLError: What the runtime says there; or the process is gone, or hangs.
         """
         with translated():
-            return unpack(self._exchange(pack(inputs)))
+            return unpack(self._exchange(RUN, pack(inputs)))
 
-    def _exchange(self, content: bytes | None) -> bytes:
-        """Send a message, if any, and return the answer."""
+    def bind(self, inputs: Mapping[str, Array]) -> OwnTimes:
+        """Return a call for timing; there is one at a time; see ``Session``."""
+        return OwnTimes(lambda: self._times(TIME), self._times(BIND, pack(inputs)))
+
+    def _times(self, *contents: bytes) -> tuple[int, int]:
+        found = json.loads(self._exchange(*contents))
+        return found.get("wall_ns", 0), found.get("cpu_ns", 0)
+
+    def _exchange(self, *contents: bytes) -> bytes:
+        """Send messages, if any, and return the answer."""
+        if not self.close.alive:
+            raise BenchError("the process of the runtime has ended")
         source, sink = self._process.stdout, self._process.stdin
         assert source is not None
         assert sink is not None
@@ -94,7 +107,7 @@ class Elsewhere:
         broken: BoardError | None = None
         answer = None
         try:
-            if content is not None:
+            for content in contents:
                 send(sink, content)
             answer = receive(source)
         except BrokenPipeError:

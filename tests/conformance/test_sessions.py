@@ -15,14 +15,33 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compactmtl.bench.cost import why_not_run
 from compactmtl.bench.elsewhere import SERVED, open_served
-from compactmtl.bench.served import ServedSession
 from compactmtl.bench.ways import Ways, make_items
-from compactmtl.board.errors import AskedError, DamagedError, NotHereError, RunError
+from compactmtl.board.errors import AskedError, NotHereError, RunError
 from compactmtl.board.sessions import open_session
-from compactmtl.errors import MissingExtraError, UsageError
+from compactmtl.errors import (
+    BenchError,
+    CorruptFileError,
+    ExportError,
+    MissingExtraError,
+    UsageError,
+)
+from compactmtl.export.environments import Environment
+from compactmtl.export.worker_target import WorkerExporter
 
 WEIGHT = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
 RUNTIMES = ["onnx", "openvino", "eager", "served", pytest.param("compile", marks=pytest.mark.slow)]
+
+
+class Here(Environment):
+    """This very Python, in a process of its own."""
+
+    python = property(lambda self: Path(sys.executable))
+    is_complete = True
+
+
+class Served(WorkerExporter):
+    target, suffix, evidence = "served", ".onnx", "never run"
+    environment = Here(target="served", packages=("tool==1.0",), gigabytes=1, minutes=1)
 
 
 def save_onnx(path: Path) -> Path:
@@ -77,7 +96,7 @@ def load(files, tmp_path_factory):
             openvino.save_model(openvino.convert_model(files["onnx"]), path, compress_to_fp16=False)
             return open_session(path, threads=threads)
         if runtime == "served":
-            return ServedSession(files["onnx"], python=Path(sys.executable), threads=threads)
+            return Served().open(files["onnx"], threads=threads)
         if runtime == "onnx":
             return open_session(files["onnx"], threads=threads)
         (item,) = make_items(
@@ -123,8 +142,8 @@ def check(session):
     np.testing.assert_allclose(again, expected(second), atol=1e-5)
 
     for wrong in ({"other": first}, {"image": image(1, 1, 4, 8, 6)}):
-        with pytest.raises((RunError, AskedError)) as error:
-            session(wrong)
+        with pytest.raises((RunError, AskedError, BenchError, UsageError)) as error:
+            session(wrong)  # the second finds a process that the first has ended
         assert "\n" not in error.value.message
 
 
@@ -198,12 +217,14 @@ def test_what_runs_in_another_process_times_itself(load):
 def test_another_process_that_refuses_or_dies_is_one_line(files, tmp_path):
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"not a model")
-    with pytest.raises(DamagedError, match=r"bad\.onnx"):
-        ServedSession(bad, python=Path(sys.executable), threads=1)
-    session = ServedSession(files["onnx"], python=Path(sys.executable), threads=1)
+    with pytest.raises(CorruptFileError, match=r"bad\.onnx"):
+        Served().open(bad)
+    session = Served().open(files["onnx"])
     session._process.kill()
-    with pytest.raises(RunError, match="died with exit code -9"):
+    with pytest.raises(ExportError, match="died with exit code -9"):
         session({"image": image(1, 1, 3, 8, 6)})
+    with pytest.raises(BenchError, match="has ended"):
+        session.bind({"image": image(1, 1, 3, 8, 6)})
 
 
 def test_a_runtime_in_no_python_names_the_command(tmp_path, monkeypatch):

@@ -1,8 +1,10 @@
 """Messages through a pipe, and the verb that runs a file on them."""
 
 import io
+import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import onnx
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from compactmtl.board.errors import DamagedError, UnsafeError
-from compactmtl.board.stream import HEAD, pack, receive, send, serve, unpack
+from compactmtl.board.stream import BIND, HEAD, RUN, TIME, pack, receive, send, serve, unpack
 from compactmtl.board.tensors import InputInfo
 
 DTYPES = st.sampled_from(["float32", "float16", "int64", "uint8", "bool"])
@@ -75,24 +77,49 @@ def test_pickles_and_other_files_are_refused():
         unpack(b"PK\x03\x04 and no more")
 
 
+class Doubling:
+    runtime, device, includes, load_ms = "numpy 2", "cpu", "nothing", 1.5
+    inputs = (InputInfo("x", ("n", 3), "float32"),)
+
+    def __call__(self, inputs):
+        return {"y": inputs["x"] * 2}
+
+    def bind(self, inputs):
+        return lambda: time.sleep(len(inputs["x"]) / 1e3)
+
+
 def test_a_session_answers_each_message():
-    class Doubling:
-        runtime = "numpy 2"
-        inputs = (InputInfo("x", ("n", 3), "float32"),)
-
-        def __call__(self, inputs):
-            return {"y": inputs["x"] * 2}
-
     calls = [np.full((n, 3), n, dtype=np.float32) for n in (1, 4)]
+    asked = [message for x in calls for message in (RUN, pack({"x": x}))]
     sink = io.BytesIO()
-    assert serve(Doubling(), io.BytesIO(sent(*(pack({"x": x}) for x in calls))), sink) == 2
+    assert serve(Doubling(), io.BytesIO(sent(*asked)), sink) == 2
     sink.seek(0)
-    assert receive(sink) == (
-        b'{"runtime": "numpy 2", "inputs": [{"name": "x", "shape": ["n", 3], "dtype": "float32"}]}'
-    )
+    assert json.loads(receive(sink)) == {
+        "runtime": "numpy 2", "device": "cpu", "includes": "nothing", "load_ms": 1.5,
+        "inputs": [{"name": "x", "shape": ["n", 3], "dtype": "float32"}],
+    }  # fmt: skip
     for x in calls:
         np.testing.assert_array_equal(unpack(receive(sink))["y"], x * 2)
     assert receive(sink) is None
+
+
+def test_it_times_the_call_that_was_bound_last():
+    few, many = (pack({"x": np.zeros((n, 3), np.float32)}) for n in (1, 40))
+    sink = io.BytesIO()
+    asked = (BIND, few, RUN, few, BIND, few, TIME, BIND, many, TIME, TIME)
+    assert serve(Doubling(), io.BytesIO(sent(*asked)), sink) == 7
+    sink.seek(0)
+    _, unbound, _, ran, first, again, *slow = iter(lambda: receive(sink), None)
+    assert json.loads(unbound) == {}  # nothing had run yet
+    assert first == again != ran  # binding says how long the last run took
+    assert all(json.loads(times)["wall_ns"] >= 40e6 > 0 for times in slow)
+    assert all(json.loads(times)["cpu_ns"] >= 0 for times in slow)
+
+
+@pytest.mark.parametrize("asked", [(b"dance",), (TIME,), (RUN,), (RUN, b"no arrays")])
+def test_what_is_no_word_of_ours_is_refused(asked):
+    with pytest.raises(DamagedError):
+        serve(Doubling(), io.BytesIO(sent(*asked)), io.BytesIO())
 
 
 def test_the_verb_talks_in_messages_alone(source):
