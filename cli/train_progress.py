@@ -90,13 +90,17 @@ class TrainProgress:
 
     def summary(self, result: FitResult) -> None:
         """Print the final metrics as a table, or everything as JSON."""
+        last, best = result.selection["last_10"], result.selection["best"]
         rows = [
-            [task, metric, value, result.baseline[task].get(metric)]
+            [task, metric, value, last["val"][task].get(metric), best["val"][task].get(metric),
+             result.baseline[task].get(metric)]
             for task, metrics in result.metrics.items()
             for metric, value in metrics.items()
-        ]
+        ]  # fmt: skip
         if not console.quiet:
-            console.table("", ["task", "metric", "validation", "best constant"], rows)
+            means = f"mean of last {last['epochs']}"
+            columns = ["task", "metric", "last epoch", means, f"best ({best['epoch']})"]
+            console.table("validation split", [*columns, "best constant"], rows)
         console.info(f"checkpoint: {result.checkpoint_path}")
         console.result(
             {
@@ -104,6 +108,7 @@ class TrainProgress:
                 "checkpoint": result.checkpoint_path,
                 "metrics": result.metrics,
                 "baseline": result.baseline,
+                "selection": result.selection,
                 "history": result.history,
             }
         )

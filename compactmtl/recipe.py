@@ -70,13 +70,36 @@ class TrainSection(Section):
     epochs: int = Field(default=10, ge=1)
     lr: float = Field(default=1e-3, gt=0.0)
     weight_decay: float = Field(default=0.0, ge=0.0)
-    lr_schedule: Literal["constant", "cosine"] = "cosine"
+    lr_schedule: Literal["constant", "cosine", "steps"] = "cosine"
+    lr_milestones: tuple[float, ...] = ()
+    """Shares of all epochs after which ``steps`` multiplies the learning rate by ``lr_gamma``."""
+    lr_gamma: float = Field(default=0.5, gt=0.0, lt=1.0)
     warmup_steps: int = Field(default=0, ge=0)
     clip_norm: float | None = Field(default=None, gt=0.0)
     init: str | None = None
     """A file of weights to start from."""
+    init_part: str | None = None
+    """The submodule that ``init`` holds, such as a pretrained backbone; None: the whole network."""
+    keep_best: bool = False
+    """Whether to keep ``best.pt``, the epoch that was best on the validation split, too."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
     device: str = "auto"
+
+    @model_validator(mode="after")
+    def _settings_belong_together(self) -> Self:
+        if (self.lr_schedule == "steps") != bool(self.lr_milestones):
+            raise ValueError(
+                f"lr_milestones (={list(self.lr_milestones)}) go with lr_schedule 'steps' and no "
+                f"other (got '{self.lr_schedule}')"
+            )
+        if not all(0.0 < share < 1.0 for share in self.lr_milestones):
+            raise ValueError(
+                f"lr_milestones (={list(self.lr_milestones)}) must be shares of all epochs, "
+                "between 0 and 1"
+            )
+        if self.init_part is not None and self.init is None:
+            raise ValueError(f"init_part (={self.init_part!r}) without init")
+        return self
 
 
 class OverparamSection(Section):
@@ -92,11 +115,20 @@ class OverparamSection(Section):
     iterative: Literal["subset", "minibatch", "none"] | None = None
     """How the factors of single tasks are trained: once per epoch on a subset, in every step from
     one shared forward pass, or with everything else. None: ``subset`` where there are any."""
-    subset: float = Field(default=0.03, gt=0.0, le=1.0)
-    """Share of the training samples each task's m is trained on, once per epoch."""
+    subset: float = Field(default=0.03, gt=0.0)
+    """What each task's m is trained on, once per epoch: up to 1 a share of the training samples,
+    above 1 a number of samples."""
     m_lr: float | None = Field(default=None, gt=0.0)
     """Learning rate of m; None: ``train.lr``."""
     frobenius: float = Field(default=1e-4, ge=0.0)
+
+    @model_validator(mode="after")
+    def _subset_is_a_share_or_a_number(self) -> Self:
+        if self.subset > 1 and self.subset != int(self.subset):
+            raise ValueError(
+                f"subset (={self.subset}) must be a share up to 1 or a whole number of samples"
+            )
+        return self
 
 
 class SparsitySection(Section):

@@ -1,6 +1,5 @@
 """A paired study of several recipes over several seeds."""
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,10 +13,9 @@ from compactmtl.study.cells import RunCell, make_cells, run_cells
 from compactmtl.study.paired import Cell, Difference, cell, difference
 from compactmtl.study.subjects import Subject
 from compactmtl.training.logs import read_log
+from compactmtl.training.selection import mean_of_last
 
 RECORD = "compare.json"
-LAST = 10
-"""Epochs of the average that published codes report."""
 
 Values = dict[tuple[str, str], dict[int, float]]
 """Task and metric to value by seed."""
@@ -105,7 +103,7 @@ def summarise(subjects: Sequence[Subject], cells: Sequence[RunCell]) -> Study:
         if each.is_done:
             metrics = next(iter(read_json(each.scores)["metrics"].values()))
             _collect(test[each.subject.label], each.seed, metrics)
-            _collect(last[each.subject.label], each.seed, _mean_of_last(each.run))
+            _collect(last[each.subject.label], each.seed, mean_of_last(read_log(each.run)))
     delta_m, notes = {}, []
     for label in labels[1:]:
         try:
@@ -133,15 +131,6 @@ def _collect(values: Values, seed: int, metrics: Mapping[str, Mapping[str, float
     for task, found in metrics.items():
         for metric, value in found.items():
             values.setdefault((task, metric), {})[seed] = value
-
-
-def _mean_of_last(run: Path) -> dict[str, dict[str, float]]:
-    """Return each validation metric's mean over the last ten epochs, or as many as there are."""
-    rows = [row["val"] for row in read_log(run)[-LAST:]]
-    return {
-        task: {name: statistics.fmean(row[task][name] for row in rows) for name in metrics}
-        for task, metrics in rows[-1].items()
-    }
 
 
 def _rows(labels: Sequence[str], values: Mapping[str, Values]) -> tuple[Row, ...]:

@@ -10,6 +10,7 @@ from torch.utils.data import Subset
 from compactmtl.data.batch import loader
 from compactmtl.data.dataset import MultiTaskDataset
 from compactmtl.data.order import EpochSampler
+from compactmtl.errors import RecipeError
 from compactmtl.multitask.evaluate import Batches
 from compactmtl.recipe import Recipe
 from compactmtl.training.assemble import Parts
@@ -37,6 +38,7 @@ class Feed:
         )
         self._sampler = cast(EpochSampler, batches.sampler)
         self._train = cast(Batches, fabric.setup_dataloaders(batches))
+        self._subset_order(0)  # a subset that cannot be shows now
         self.steps_per_epoch = self._num_batches(num_train)
 
     def train(self, epoch: int) -> Batches:
@@ -46,24 +48,29 @@ class Feed:
 
     def subset(self, epoch: int) -> Batches:
         """Return the batches that train the task factors in this epoch."""
-        section, num_train = self.recipe.overparam, len(self.parts.train_data)
-        share = 0.0 if section is None else section.subset
-        batch = self.recipe.data.batch_size
-        order = subset_order(num_train, self.recipe.seed, epoch, share, batch)
+        order, batch = self._subset_order(epoch), self.recipe.data.batch_size
         return self._in_order(self.parts.train_data, order, epoch, drop_last=len(order) >= batch)
 
     @property
     def num_subset_batches(self) -> int:
         """Count the batches of ``subset``, the same in every epoch."""
-        section, num_train = self.recipe.overparam, len(self.parts.train_data)
-        share = 0.0 if section is None else section.subset
-        order = subset_order(num_train, self.recipe.seed, 0, share, self.recipe.data.batch_size)
-        return self._num_batches(len(order))
+        return self._num_batches(len(self._subset_order(0)))
 
     def val(self, epoch: int) -> Batches:
         """Return the whole validation split in its own order."""
         order = range(len(self.parts.val_data))
         return self._in_order(self.parts.val_data, order, epoch, drop_last=False)
+
+    def _subset_order(self, epoch: int) -> list[int]:
+        section, num_train = self.recipe.overparam, len(self.parts.train_data)
+        subset = 0.0 if section is None else section.subset
+        if subset > num_train and subset > 1:
+            raise RecipeError(
+                f"overparam.subset (={subset:g} samples) is more than the {num_train} training "
+                "samples there are"
+            )
+        wanted = round(subset * num_train) if subset <= 1 else int(subset)
+        return subset_order(num_train, self.recipe.seed, epoch, wanted, self.recipe.data.batch_size)
 
     def _num_batches(self, num_samples: int) -> int:
         return max(1, num_samples // self.recipe.data.batch_size)

@@ -25,6 +25,7 @@ from compactmtl.training.preflight import check_first
 from compactmtl.training.reporter import NullReporter, Reporter
 from compactmtl.training.run import noted, open_or_create
 from compactmtl.training.seeding import preserved_rng, seed_epoch
+from compactmtl.training.selection import keep_best, select
 from compactmtl.training.state import (
     first_checkpoint,
     load_state,
@@ -51,6 +52,8 @@ class FitResult:
     """Validation metrics per task after the last epoch."""
     baseline: Metrics
     """The same metrics of the best constant predictor."""
+    selection: dict[str, Any]
+    """The last epoch, the mean of the last ten, and the best, as ``select`` returns them."""
 
 
 def fit(
@@ -117,6 +120,11 @@ def fit(
         else:
             restore_state(learner, state)
             run.go_on()
+            if state.history:
+                state.metrics["selection"] = select(
+                    state.history, parts.tasks, state.metrics["baseline"]
+                )
+                keep_best(recipe, run, state.metrics["selection"])  # a kill may have come before
         repeat_state(run, state)
         reporter.run_started(info)
 
@@ -134,7 +142,11 @@ def fit(
                 state.metrics["milestones"][milestone] = val
             state.epoch, state.phase = epoch + 1, str(learner.phase)
             state.history.append(record)
+            state.metrics["selection"] = select(
+                state.history, parts.tasks, state.metrics["baseline"]
+            )
             save_state(run, state, learner)
+            keep_best(recipe, run, state.metrics["selection"])
             fabric.log_dict(flatten({k: record[k] for k in LOGGED if k in record}), step=epoch + 1)
             reporter.epoch_finished(record)
 
@@ -155,6 +167,7 @@ def fit(
         history=state.history,
         metrics=last["val"],
         baseline=state.metrics["baseline"],
+        selection=state.metrics["selection"],
     )
 
 

@@ -25,12 +25,12 @@ def seed_epoch(seed: int, epoch: int) -> None:
     seed_everything(_derive(seed, _EPOCH, epoch))
 
 
-def subset_order(num_samples: int, seed: int, epoch: int, share: float, batch: int) -> list[int]:
-    """Return the samples that train the task factors in an epoch: at least one batch.
+def subset_order(num_samples: int, seed: int, epoch: int, wanted: int, batch: int) -> list[int]:
+    """Return the ``wanted`` samples that train the task factors in an epoch: at least one batch.
 
     Source: paper A, section 2.3 (about 3 % of the samples per epoch), redrawn every epoch.
     """
-    size = min(num_samples, max(batch, round(share * num_samples)))
+    size = min(num_samples, max(batch, wanted))
     generator = torch.Generator().manual_seed(_derive(seed, _SUBSET, epoch))
     order: list[int] = torch.randperm(num_samples, generator=generator).tolist()
     return order[:size]

@@ -9,7 +9,14 @@ import torch
 from compactmtl.checkpoint import build_model, load_checkpoint
 from compactmtl.data.batch import loader
 from compactmtl.data.order import epoch_order
-from compactmtl.errors import NonFiniteError, RecipeError, TrainingError, UsageError, WriteError
+from compactmtl.errors import (
+    NonFiniteError,
+    RecipeError,
+    TrainingError,
+    UsageError,
+    WeightsError,
+    WriteError,
+)
 from compactmtl.files import read_json
 from compactmtl.multitask.losses import total_loss
 from compactmtl.overparam import is_expanded, task_parameters
@@ -353,3 +360,44 @@ def test_fit_takes_data_sets_and_tasks_from_the_recipe_too(make_recipe, tmp_path
     result = fit(recipe, root=tmp_path, reporter=reporter)
     assert list(result.metrics) == ["normals", "seg"]
     assert any(event[0] == "preparing" for event in reporter.events)
+
+
+@pytest.mark.parametrize(("subset", "batches"), [(0.5, 2), (12, 3), (1, 4)])
+def test_the_subset_is_a_share_or_a_number_of_samples(train, subset, batches):
+    recorder = Recorder()
+    train(overparam={"subset": subset}, train={"epochs": 1}, fit_args={"reporter": recorder})
+    (epoch,) = [event for event in recorder.events if event[0] == "epoch"]
+    assert epoch[3] == 4 + 2 * batches  # 18 samples in batches of 4, two tasks
+
+
+def test_a_subset_larger_than_the_data_is_refused_before_anything_is_trained(train):
+    with pytest.raises(RecipeError, match=r"19 samples.*18 training samples"):
+        train(overparam={"subset": 19})
+
+
+def test_a_single_task_can_be_factorised_with_m_trained_along(train, blobs, tasks):
+    result = train(
+        tasks={"seg": {}}, overparam={"iterative": "none"}, train={"epochs": 2},
+        fit_args={"tasks": {"seg": tasks["seg"]}},
+    )  # fmt: skip
+    assert is_expanded(result.model)
+    assert list(result.history[0]["m_reach"]) == ["seg"]
+    assert result.history[1]["m_reach"]["seg"] > 0
+
+
+def test_a_file_can_hold_one_submodule(train, make_recipe, tasks, tmp_path):
+    network = initial_network(make_recipe(seed=5), tasks)
+    state = {f"backbone.{name}": t for name, t in network.encoder.state_dict().items()}
+    torch.save(state | {"fc.weight": torch.zeros(2, 2)}, tmp_path / "encoder.pt")
+    recorder = Recorder()
+    settings = {"init": str(tmp_path / "encoder.pt"), "epochs": 1, "lr": 1e-12}
+    result = train(train=settings | {"init_part": "encoder"}, fit_args={"reporter": recorder})
+    got = result.model.encoder.state_dict()["down.0.0.weight"]
+    torch.testing.assert_close(got, network.encoder.state_dict()["down.0.0.weight"])
+    assert any("1 unused" in event[1] for event in recorder.events if event[0] == "message")
+    with pytest.raises(RecipeError, match="no submodule `encodre`; did you mean `encoder`"):
+        train(train=settings | {"init_part": "encodre"})
+    del state["backbone.down.0.0.weight"]
+    torch.save(state, tmp_path / "encoder.pt")
+    with pytest.raises(WeightsError, match=r"lacks 1 weights of `encoder`, such as `down\.0\.0"):
+        train(train=settings | {"init_part": "encoder"})

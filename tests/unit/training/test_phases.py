@@ -79,3 +79,9 @@ def test_cosine_falls_from_one_towards_zero_after_its_warm_up(num_steps, warmup)
 
 def test_a_constant_rate_is_constant():
     assert {lr_factor(step, 9, TrainSection(lr_schedule="constant")) for step in range(9)} == {1.0}
+
+
+def test_the_learning_rate_drops_behind_each_milestone():
+    train = TrainSection(lr_schedule="steps", lr_milestones=(0.5, 0.75), lr_gamma=0.1)
+    factors = [lr_factor(step, 200, train) for step in range(200)]
+    assert factors == pytest.approx([1.0] * 100 + [0.1] * 50 + [0.01] * 50)

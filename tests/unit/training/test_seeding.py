@@ -41,8 +41,8 @@ def test_preserved_rng_gives_the_state_back_also_after_an_error():
 
 
 def test_the_subset_is_redrawn_every_epoch_and_holds_a_batch_at_least():
-    orders = [subset_order(100, seed=0, epoch=epoch, share=0.2, batch=8) for epoch in range(5)]
+    orders = [subset_order(100, seed=0, epoch=epoch, wanted=20, batch=8) for epoch in range(5)]
     assert all(len(order) == len(set(order)) == 20 for order in orders)
     assert len({tuple(order) for order in orders}) == 5
-    assert len(subset_order(100, 0, 0, share=0.03, batch=8)) == 8
-    assert sorted(subset_order(5, 0, 0, share=0.03, batch=8)) == list(range(5))
+    assert len(subset_order(100, 0, 0, wanted=3, batch=8)) == 8
+    assert sorted(subset_order(5, 0, 0, wanted=1, batch=8)) == list(range(5))
