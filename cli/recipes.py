@@ -35,6 +35,17 @@ def recipes(
             sys.stdout.write(text)
         console.result({"name": name, "recipe": load(name).to_dict()})
         return
-    found = {known: load(known).description for known in names()}
-    console.table("", ["recipe", "what it does"], list(found.items()))
-    console.result({"recipes": [{"name": k, "description": v} for k, v in found.items()]})
+    found = {known: load(known) for known in names()}
+    console.table(
+        "",
+        ["recipe", "data", "what it does"],
+        [[known, recipe.data.name, recipe.description] for known, recipe in found.items()],
+    )
+    console.result(
+        {
+            "recipes": [
+                {"name": known, "data": recipe.data.name, "description": recipe.description}
+                for known, recipe in found.items()
+            ]
+        }
+    )

@@ -60,8 +60,8 @@ def assemble(
             f"tasks given: {', '.join(tasks)}; the recipe has: {', '.join(recipe.tasks)}",
             hint="name the same tasks in the same order in the recipe; it holds their weights",
         )
-    train_data = _data(recipe, "train", reporter) if train_data is None else train_data
-    val_data = _data(recipe, "val", reporter) if val_data is None else val_data
+    train_data = load_split(recipe, "train", reporter) if train_data is None else train_data
+    val_data = load_split(recipe, "val", reporter) if val_data is None else val_data
     for split, data in (("train", train_data), ("val", val_data)):
         if len(data) == 0:
             raise DataError(f"the {split} split of `{recipe.data.name}` is empty")
@@ -110,7 +110,8 @@ def initial_network(recipe: Recipe, tasks: Mapping[str, Task]) -> nn.Module:
     return build(recipe.model.name, channels, recipe.model.args)
 
 
-def _data(recipe: Recipe, split: str, reporter: Reporter) -> MultiTaskDataset:
+def load_split(recipe: Recipe, split: str, reporter: Reporter) -> MultiTaskDataset:
+    """Return a split of the recipe's data; ``reporter`` hears of images that are made ready."""
     factory = find_part(recipe.data.name, DATASETS, "data set")
     what = f"data set `{recipe.data.name}`"
     args = checked_arguments(factory, recipe.data.args, what=what)

@@ -1,0 +1,91 @@
+"""The part of `compactmtl reproduce` that trains."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from compactmtl.cli.console import console
+from compactmtl.cli.reproduce_show import quirk_lines
+from compactmtl.cli.reproduce_table import show_estimates, show_results
+from compactmtl.cli.train_progress import TrainProgress
+from compactmtl.errors import DataError, MissingFileError
+from compactmtl.files import write_json
+from compactmtl.recipe import Recipe
+from compactmtl.study.cells import RunCell, make_cells, run_cells
+from compactmtl.study.reproduce.estimate import Estimate, estimate
+from compactmtl.study.reproduce.plan import Plan, PlannedRow
+from compactmtl.study.reproduce.results import RECORD, record, results
+from compactmtl.study.reproduce.samples import Samples, check_samples
+
+
+def check_and_estimate(
+    plan: Plan, folder: Path, *, seeds: int, device: str, dry_run: bool
+) -> Samples | None:
+    """Check the data, then measure ten steps of every row that is not finished.
+
+    Returns:
+        What the data are; None in a dry run without them.
+    """
+    try:
+        with TrainProgress() as progress:
+            samples = check_samples(plan, progress)
+    except (DataError, MissingFileError) as error:
+        if not dry_run:
+            raise
+        console.info(f"not measured: {error.message}")
+        console.result(_dry(plan, {}, f"not measured: {error.message}"))
+        return None
+    if samples.differs:
+        console.info(f"published values are not shown: {samples.differs}")
+    left = {
+        planned.row.label: sum(
+            not RunCell(planned.subject, seed, folder / planned.row.label / f"seed-{seed}").is_done
+            for seed in range(seeds)
+        )
+        for planned in plan.rows
+    }
+    waiting = [planned for planned in plan.rows if left[planned.row.label]]
+    found = {}
+    with console.progress("measure ten steps of each row", len(waiting)) as advance:
+        for planned in waiting:
+            found[planned.row.label] = estimate(_on(planned, device))
+            advance()
+    show_estimates(found, left)
+    if dry_run:
+        console.result(_dry(plan, found, samples.differs))
+    return samples
+
+
+def run(plan: Plan, folder: Path, *, seeds: int, jobs: int, devices: Sequence[str]) -> None:
+    """Train what is not finished, then print and write the table."""
+    samples = check_and_estimate(plan, folder, seeds=seeds, device=devices[0], dry_run=False)
+    assert samples is not None
+    cells = make_cells([planned.subject for planned in plan.rows], seeds, folder)
+    with console.progress("run", sum(not cell.is_done for cell in cells)) as advance:
+
+        def done(cell: RunCell) -> None:
+            advance()
+            console.info(f"{cell.subject.label}, seed {cell.seed}: done")
+
+        run_cells(cells, jobs=jobs, devices=devices, on_done=done)
+    document = record(plan, cells, samples, seeds=seeds)
+    write_json(folder / RECORD, document)
+    show_results(plan, results(plan, cells, samples), samples)
+    console.info(f"wrote {folder / RECORD}")
+    console.result(document)
+
+
+def _on(planned: PlannedRow, device: str) -> Recipe:
+    recipe = planned.subject.recipe
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"device": device})})
+
+
+def _dry(plan: Plan, found: dict[str, Estimate], said: str) -> dict[str, object]:
+    return {
+        "table": plan.table.id,
+        "preset": plan.preset,
+        "rows": {p.row.label: p.subject.recipe.to_dict() for p in plan.rows},
+        "quirks": quirk_lines(plan),
+        "left_out": plan.left_out,
+        "data": said,
+        "estimates": {label: vars(each) for label, each in found.items()},
+    }

@@ -1,0 +1,1 @@
+"""Repeating the papers: their tables, our readings of them, and runs that fill the cells."""
