@@ -15,6 +15,7 @@ _HOMES = {
     "ProximalAdamW": "compactmtl.sparsity",
     "Recipe": "compactmtl.recipe",
     "Task": "compactmtl.multitask",
+    "apply_zero_mask": "compactmtl.sparsity",
     "bench": "compactmtl.bench",
     "census": "compactmtl.compiler",
     "compress": "compactmtl.compiler",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from compactmtl.recipe import Recipe as Recipe
     from compactmtl.report import report as report
     from compactmtl.sparsity import ProximalAdamW as ProximalAdamW
+    from compactmtl.sparsity import apply_zero_mask as apply_zero_mask
     from compactmtl.sparsity import groups as groups
     from compactmtl.training.fit import fit as fit
 

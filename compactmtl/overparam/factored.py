@@ -95,6 +95,16 @@ class Factored(KernelFactors):
     def fill(self, left: Tensor, right: Tensor) -> None:
         """Copy U and V, rounding them once, and set every m to ones."""
 
+    def input_factor(self) -> nn.Parameter | None:
+        """Return V; None where it is cut into blocks. Its columns belong to input channels."""
+        return self._parameters.get("V")
+
+    def output_factor(self) -> Tensor:
+        """Return U * m, all that stands to the left of V."""
+        dtype = self.shared_parameters()[0].dtype
+        diagonal = self.diagonal(dtype)
+        return self.left(dtype) if diagonal is None else self.left(dtype) * diagonal
+
     def left(self, dtype: torch.dtype) -> Tensor:
         """Return U."""
         return self.get_parameter("U").to(dtype)

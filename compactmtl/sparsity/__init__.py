@@ -1,18 +1,20 @@
 """Group sparsity: what is grouped, how it is driven to zero, and how much of it is zero."""
 
-from compactmtl.sparsity.census import Census, LayerCensus, census
-from compactmtl.sparsity.groups import (
-    ChannelGroups,
+from compactmtl.sparsity.census import (
+    Census,
+    LayerCensus,
+    census,
     group_norms,
     group_sparsity,
-    groups,
-    skipped_layers,
 )
+from compactmtl.sparsity.channel_groups import ChannelGroups
+from compactmtl.sparsity.groups import groups, skipped_layers
 from compactmtl.sparsity.optimizer import ProximalAdamW
-from compactmtl.sparsity.prox import group_prox
+from compactmtl.sparsity.prox import group_prox, l1_prox, sparse_group_prox
 from compactmtl.sparsity.schedule import Schedule
 from compactmtl.sparsity.schedules import Constant, Ramp, make_schedule
 from compactmtl.sparsity.target import Target
+from compactmtl.sparsity.zero_mask import apply_zero_mask
 
 __all__ = [
     "Census",
@@ -23,11 +25,14 @@ __all__ = [
     "Ramp",
     "Schedule",
     "Target",
+    "apply_zero_mask",
     "census",
     "group_norms",
     "group_prox",
     "group_sparsity",
     "groups",
+    "l1_prox",
     "make_schedule",
     "skipped_layers",
+    "sparse_group_prox",
 ]

@@ -1,15 +1,15 @@
-"""Channel groups: the slices of a kernel that read one input channel."""
+"""Which kernels of a network are penalised, and by which groups."""
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import cast
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize
 
 from compactmtl.errors import UsageError
 from compactmtl.patterns import declared_patterns, matching_layers
+from compactmtl.sparsity.channel_groups import AXES, By, ChannelGroups, FactoredKernel
 
 LAYER_TYPES = (nn.Conv2d, nn.Linear)
 """Layers whose kernel has channel groups."""
@@ -17,64 +17,40 @@ LAYER_TYPES = (nn.Conv2d, nn.Linear)
 Patterns = str | Sequence[str] | None
 
 
-@dataclass(frozen=True, eq=False)
-class ChannelGroups:
-    """The groups W[:, c] of one kernel W: (O, I, y, x) or (O, I).
-
-    Attributes:
-        name: Dotted name of the layer.
-        parameter: Its kernel.
-        dim: The axis that counts groups.
-        num_groups: I.
-        scale: sqrt(n_g) with n_g = O*y*x the size of one group: its weight in the penalty.
-    """
-
-    name: str
-    parameter: nn.Parameter
-    dim: int
-    num_groups: int
-    scale: float
-
-    def rows(self, tensor: Tensor) -> Tensor:
-        """Return a tensor of the kernel's shape as (num_groups, n_g), one group per row."""
-        return tensor.movedim(self.dim, 0).flatten(1)
-
-    def unrows(self, rows: Tensor) -> Tensor:
-        """Undo ``rows``, as a view."""
-        shape = list(self.parameter.shape)
-        shape.insert(0, shape.pop(self.dim))
-        return rows.reshape(shape).movedim(0, self.dim)
-
-
 def groups(
-    model: nn.Module, *, layers: Patterns = None, reads: Patterns = None, keep: Patterns = ()
+    model: nn.Module,
+    *,
+    layers: Patterns = None,
+    reads: Patterns = None,
+    keep: Patterns = (),
+    by: By = "input",
 ) -> list[ChannelGroups]:
-    """Return the channel groups to be penalised, one entry per kernel.
+    """Return the groups to be penalised, one entry per kernel.
 
     Without the heads' reads of the encoder output hardly a channel of it can be removed, because
     each must be zero for all of its readers.
 
     Args:
-        model: The network; contract an expanded one first.
+        model: The network. Layers expanded as a product of two matrices (``umv``, ``mshare``,
+            ``fnl``) have groups by input; build groups anew after ``contract``.
         layers: Patterns of the encoder's layers; None takes ``model.encoder_layers``.
         reads: Patterns of the head layers that read the encoder; None takes ``model.head_reads``.
         keep: Patterns of layers that are left out.
+        by: "input": a group is what reads one input channel, W[:, c]. "filter": W[o]. "weight":
+            every weight is one, so that the penalty is the unstructured l1 norm.
 
     Raises:
         PatternError: A pattern matches no layer.
-        UsageError: A layer is expanded, or no layer is left.
+        UsageError: A layer is expanded by another method, is matched by given ``layers`` and
+            ``reads`` both, or no layer is left; or ``by`` is unknown.
 
     Source: Upadhyay et al., arXiv 2308.12114, equation (6); the groups are input channels.
     """
+    if by not in AXES:
+        raise UsageError(f"groups by `{by}`, expected one of: {', '.join(AXES)}")
     found = [
-        ChannelGroups(
-            name=name,
-            parameter=weight,
-            dim=1,
-            num_groups=weight.shape[1],
-            scale=math.sqrt(weight.numel() / weight.shape[1]),
-        )
-        for name, weight, skipped in _candidates(model, layers, reads, keep)
+        _groups_of(name, layer, by)
+        for name, layer, skipped in _candidates(model, layers, reads, keep)
         if not skipped
     ]
     if not found:
@@ -99,36 +75,67 @@ def skipped_layers(
     }
 
 
-@torch.no_grad()
-def group_norms(groups: Sequence[ChannelGroups]) -> dict[str, Tensor]:
-    """Return the Euclidean norm of every group, (num_groups,) per layer."""
-    return {group.name: group.rows(group.parameter).norm(dim=1) for group in groups}
+def _groups_of(name: str, layer: nn.Module, by: By) -> ChannelGroups:
+    factors = _factors(name, layer)
+    if factors is not None and by != "input":
+        raise UsageError(
+            f"`{name}` is expanded and has groups by input alone, not by {by}",
+            hint="contract(model) before the sparse phase",
+        )
+    weight = own_parameter(name, layer)
+    shape = weight.shape if factors is None else factors.kernel_shape
+    num_groups = math.prod(shape) if (dim := AXES[by]) is None else shape[dim]
+    scale = math.sqrt(math.prod(shape) / num_groups)
+    return ChannelGroups(name, weight, dim, num_groups, scale, factors)
 
 
-@torch.no_grad()
-def group_sparsity(groups: Sequence[ChannelGroups]) -> float:
-    """Return the share of groups that are exactly zero, 0 to 1. One host synchronisation."""
-    zeros = [(group.rows(group.parameter) == 0).all(dim=1).sum() for group in groups]
-    return float(torch.stack(zeros).sum()) / sum(group.num_groups for group in groups)
+def _factors(name: str, layer: nn.Module) -> FactoredKernel | None:
+    """Return what makes the kernel of an expanded layer; None: the layer is plain."""
+    if not parametrize.is_parametrized(layer, "weight"):
+        return None
+    made_of = list(cast(nn.ModuleDict, layer.parametrizations)["weight"].children())
+    if len(made_of) == 1 and hasattr(made_of[0], "input_factor"):
+        factors = cast(FactoredKernel, made_of[0])
+        if factors.input_factor() is not None:
+            return factors
+    raise UsageError(
+        f"`{name}` has a parametrised weight ({type(made_of[0]).__name__}) whose input channels "
+        "cannot be made zero, expected a plain one or a product of two matrices",
+        hint="contract(model) before the sparse phase",
+    )
+
+
+def own_parameter(name: str, layer: nn.Module) -> nn.Parameter:
+    """Return the parameter whose entries are made zero: a layer's weight, or V of an expanded one.
+
+    Raises:
+        UsageError: The weight is parametrised in another way.
+    """
+    factors = _factors(name, layer)
+    found = layer.get_parameter("weight") if factors is None else factors.input_factor()
+    assert found is not None
+    return found
 
 
 def _candidates(
     model: nn.Module, layers: Patterns, reads: Patterns, keep: Patterns
-) -> Iterator[tuple[str, nn.Parameter, str]]:
-    """Yield name, kernel and the reason to skip it, or an empty string."""
-    wanted = (
-        *declared_patterns(model, layers, "encoder_layers", "layers"),
-        *declared_patterns(model, reads, "head_reads", "reads"),
-    )
+) -> Iterator[tuple[str, nn.Module, str]]:
+    """Yield name, layer and the reason to skip it, or an empty string."""
+    encoder = declared_patterns(model, layers, "encoder_layers", "layers")
+    heads = declared_patterns(model, reads, "head_reads", "reads")
+    if layers is not None and reads is not None and encoder and heads:
+        twice = matching_layers(model, encoder, LAYER_TYPES).keys() & (
+            matching_layers(model, heads, LAYER_TYPES).keys()
+        )
+        for name in sorted(twice):
+            raise UsageError(
+                f"`{name}` is matched twice: by `layers` and by `reads`",
+                hint="leave it out of one of them, as `!" + name + "`",
+            )
     kept = set(matching_layers(model, keep or (), LAYER_TYPES).values())
     owners: dict[int, str] = {}
-    for name, layer in matching_layers(model, wanted, LAYER_TYPES).items():
-        if parametrize.is_parametrized(layer, "weight"):
-            raise UsageError(
-                f"`{name}` has a parametrised weight, expected a plain one",
-                hint="contract(model) before the sparse phase",
-            )
-        weight = layer.get_parameter("weight")
+    for name, layer in matching_layers(model, (*encoder, *heads), LAYER_TYPES).items():
+        weight = own_parameter(name, layer)
         if layer in kept:
             reason = "kept"
         elif getattr(layer, "groups", 1) != 1:
@@ -138,4 +145,4 @@ def _candidates(
         else:
             owners[id(weight)] = name
             reason = ""
-        yield name, weight, reason
+        yield name, layer, reason

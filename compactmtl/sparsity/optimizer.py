@@ -1,4 +1,4 @@
-"""AdamW followed by the exact proximal step of the group penalty."""
+"""AdamW followed by the exact proximal step of the penalty."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -9,28 +9,40 @@ from torch.optim import AdamW
 from torch.optim.optimizer import ParamsT
 
 from compactmtl.errors import UsageError
-from compactmtl.sparsity.groups import ChannelGroups
-from compactmtl.sparsity.prox import group_prox, group_pull
+from compactmtl.sparsity.channel_groups import ChannelGroups
+from compactmtl.sparsity.metric import (
+    COUNT,
+    kernel_square,
+    metric_rows,
+    root_mean_square,
+    take_in,
+)
+from compactmtl.sparsity.shrink import Stepped, settings_of, shrink
 
 METRICS = ("corrected", "reference")
 
 
 class ProximalAdamW(AdamW):
-    """Minimise loss + lam * sum_g sqrt(n_g) ||W_g|| with exact zeros.
+    """Minimise loss + lam * sum_g ((1 - a) sqrt(n_g) ||W_g|| + a ||W_g||_1) with exact zeros.
 
-    A step is AdamW's own (torch's code, decoupled decay included), then the group proximal
-    operator. Adam moves x by -lr * m_hat / d with d = sqrt(v / (1 - b2^t)) + eps, which is a step
-    in the metric D / lr; the proximal step in that metric is
+    A step is AdamW's own (torch's code, decoupled decay included), then the proximal operator of
+    the penalty. Adam moves x by -lr * m_hat / d with d = sqrt(v / (1 - b2^t)) + eps, which is a
+    step in the metric D / lr; for a = 0 the proximal step in that metric is
 
         argmin_z 1/(2 lr) sum d_i (z_i - x_i)^2 + lam sqrt(n_g) ||z||
             = group_prox(x, d, lr * lam * sqrt(n_g)).
 
     So a zero group stays zero while the rms of m_hat over it is at most lam: lam has the unit of a
-    gradient's rms. With ``lam = 0`` this is ``torch.optim.AdamW``, to the bit.
+    gradient's rms. The threshold lr * lam falls with the learning rate. With ``lam = 0`` this is
+    ``torch.optim.AdamW``, to the bit.
+
+    The kernel of a layer that is expanded as (U * m) V is made sparse through V, with one number
+    as metric per group: V_c <- max(0, 1 - mu / (d_c ||W[:, c]||)) V_c, the exact operator on
+    W[:, c] in the metric d_c; see ``compactmtl.sparsity.metric``.
 
     Args:
         params: As for any optimiser; must hold every parameter of ``groups``.
-        groups: From ``compactmtl.sparsity.groups``.
+        groups: From ``compactmtl.sparsity.groups``; by="weight" makes the penalty plain l1.
         lam: Strength of the penalty, at least 0; settable at any time, or per parameter group.
         lr: Learning rate.
         betas: Adam's decay rates.
@@ -39,12 +51,16 @@ class ProximalAdamW(AdamW):
         metric: "corrected" is Adam's metric. "reference" is sqrt(v) + eps without bias correction,
             as the authors' code has it: thresholds are 1/sqrt(1-b2^t) too strong (32 times at step
             1, 1.3 times at 1000).
+        l1_share: a, between 0 and 1: above 0 single weights of live groups become zero too
+            (sparse-group).
+        foreach: As for AdamW; the proximal step always works on many kernels at once.
 
     Raises:
-        UsageError: A setting is out of range, or a group's parameter is not in ``params``.
+        UsageError: A setting is out of range, a group's parameter is not in ``params`` or is there
+            twice, or ``l1_share`` meets a factored kernel.
 
     Source: Upadhyay et al., arXiv 2308.12114, algorithm 1, where equation (5) is replaced by the
-        exact operator.
+        exact operator; sparse-group: Simon et al. (2013).
     """
 
     def __init__(
@@ -58,25 +74,32 @@ class ProximalAdamW(AdamW):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         metric: str = "corrected",
+        l1_share: float = 0.0,
+        foreach: bool | None = None,
     ) -> None:
         if metric not in METRICS:
             raise UsageError(f"metric is `{metric}`, expected one of: {', '.join(METRICS)}")
+        if not 0.0 <= l1_share < 1.0:
+            raise UsageError(
+                f"l1_share (={l1_share}) must be at least 0 and below 1",
+                hint='for the l1 norm alone take groups(..., by="weight")',
+            )
         _check_lam(lam)
-        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        super().__init__(
+            params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, foreach=foreach
+        )
         self.defaults["lam"] = lam
         for param_group in self.param_groups:
             param_group.setdefault("lam", lam)
-        held = {id(p) for param_group in self.param_groups for p in param_group["params"]}
-        for group in groups:
-            if id(group.parameter) not in held:
-                raise UsageError(
-                    f"the optimiser does not hold the weight of `{group.name}`",
-                    hint="build groups and optimiser from the same network, after contract",
-                )
+        _check_groups(groups, settings_of(self.param_groups), l1_share)
         # Containers, changed in place and never replaced: wrappers such as Fabric's share them.
         self._channel_groups = tuple(groups)
         self._live: dict[str, Tensor] = {}
-        self._options: dict[str, Any] = {"metric": metric, "max_zero_groups": None}
+        self._options: dict[str, Any] = {
+            "metric": metric,
+            "l1_share": l1_share,
+            "max_zero_groups": None,
+        }
 
     @property
     def lam(self) -> float:
@@ -112,31 +135,60 @@ class ProximalAdamW(AdamW):
 
     @torch.no_grad()
     def freeze_zeros(self) -> None:
-        """Keep every group that is zero now at exactly zero for ever, whatever its gradient.
+        """Keep all that is zero now at exactly zero for ever, whatever its gradient.
 
-        The mask is part of ``state_dict``. Called again, it takes in new zeros.
+        That is every zero group, and where ``l1_share`` is above 0 every zero weight. The mask is
+        part of ``state_dict``. Called again, it takes in new zeros.
         """
+        by_weight = self._options["l1_share"] > 0
         for group in self._channel_groups:
-            self._live[group.name] = (group.rows(group.parameter) != 0).any(dim=1)
+            live = group.parameter != 0 if by_weight else ~group.is_zero()
+            self._live[group.name] = live.detach()
+
+    @torch.no_grad()
+    def gradient_rms(self) -> dict[str, Tensor]:
+        """Return per layer the median over its live groups of the gradient's rms, as Adam sees it.
+
+        It is the unit of lam: a group can die where lam is of that size. NaN where no step was
+        taken or no group lives.
+        """
+        found = {}
+        for group in self._channel_groups:
+            state = self.state[group.parameter]
+            settings = settings_of(self.param_groups)[id(group.parameter)]
+            value = group.parameter.new_full((), float("nan"), dtype=torch.float32)
+            if COUNT in state or (group.factors is None and "exp_avg_sq" in state):
+                root = root_mean_square(group, state, settings, "corrected").float()
+                rms = root.square().mean(dim=1).sqrt()
+                value = torch.nanmedian(rms.masked_fill(group.is_zero(), float("nan")))
+            found[group.name] = value
+        return found
 
     @torch.no_grad()
     def step(  # type: ignore[override]  # torch overloads it by closure
         self, closure: Callable[[], float] | None = None
     ) -> float | None:
         """Do one AdamW step and one proximal step; return the closure's loss, if there is one."""
-        loss = cast("float | None", super().step(closure))
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        settings = settings_of(self.param_groups)
+        moving = [group for group in self._channel_groups if group.parameter.grad is not None]
+        factored = [group for group in moving if group.factors is not None]
+        squares = [kernel_square(group) for group in factored]
+        super().step()
+        for group, square in zip(factored, squares, strict=True):
+            beta2 = settings[id(group.parameter)]["betas"][1]
+            take_in(square, self.state[group.parameter], beta2)
         for group in self._channel_groups if self._live else ():
-            rows = group.rows(group.parameter)
-            live = self._live[group.name].unsqueeze(1)
-            _write(group, torch.where(live, rows, torch.zeros_like(rows)))
-        stepped = self._stepped()
-        spared = self._spared(stepped)
-        for index, (group, settings) in enumerate(stepped):
-            rows = group.rows(group.parameter)
-            shrunk = group_prox(rows, self._metric(group, settings), _mu(group, settings))
-            if spared is not None:
-                shrunk = torch.where(spared[index], rows, shrunk)
-            _write(group, shrunk)
+            group.clear(~self._live[group.name])
+        stepped = [
+            self._stepped(group, chosen)
+            for group in moving
+            if (chosen := settings[id(group.parameter)])["lam"] > 0.0
+        ]
+        shrink(stepped, self.max_zero_groups)
         return loss
 
     def state_dict(self) -> dict[str, Any]:
@@ -155,7 +207,11 @@ class ProximalAdamW(AdamW):
             UsageError: The mask is of other layers.
         """
         live = state_dict.get("live_groups", {})
-        expected = {group.name: group.num_groups for group in self._channel_groups}
+        by_weight = self._options["l1_share"] > 0
+        expected = {
+            group.name: group.parameter.numel() if by_weight else group.num_groups
+            for group in self._channel_groups
+        }
         got = {name: mask.numel() for name, mask in live.items()}
         if live and got != expected:
             raise UsageError(
@@ -173,54 +229,34 @@ class ProximalAdamW(AdamW):
                 mask = live[group.name].to(device=group.parameter.device, dtype=torch.bool)
                 self._live[group.name] = mask
 
-    def _stepped(self) -> list[tuple[ChannelGroups, dict[str, Any]]]:
-        """Return the groups with a penalty that AdamW has just stepped, with their settings."""
-        settings = {
-            id(p): param_group for param_group in self.param_groups for p in param_group["params"]
-        }
-        pairs = [(group, settings[id(group.parameter)]) for group in self._channel_groups]
-        return [
-            (group, chosen)
-            for group, chosen in pairs
-            if chosen["lam"] > 0.0 and group.parameter.grad is not None
-        ]
-
-    def _metric(self, group: ChannelGroups, settings: dict[str, Any]) -> Tensor:
-        """Return Adam's denominator d as rows."""
-        state = self.state[group.parameter]
-        metric: Tensor = group.rows(state["exp_avg_sq"]).sqrt()
-        if self._options["metric"] == "corrected":
-            # AdamW keeps the step count on the CPU: nothing waits for the device.
-            metric = metric / (1 - settings["betas"][1] ** float(state["step"])) ** 0.5
-        return metric + cast(float, settings["eps"])
-
-    def _spared(self, stepped: list[tuple[ChannelGroups, dict[str, Any]]]) -> list[Tensor] | None:
-        """Return per kernel the groups that ``max_zero_groups`` saves, (num_groups, 1)."""
-        limit = self.max_zero_groups
-        if limit is None or not stepped:
-            return None
-        scores = [
-            group_pull(group.rows(group.parameter), self._metric(group, settings))
-            / _mu(group, settings)
-            for group, settings in stepped
-        ]
-        device = scores[0].device
-        order = torch.cat([score.to(device) for score in scores]).flatten().argsort(stable=True)
-        ranks = torch.empty_like(order)
-        ranks[order] = torch.arange(order.numel(), device=device)
-        parts = torch.split(ranks.unsqueeze(1), [score.shape[0] for score in scores])
-        return [
-            (score <= 1) & (part.to(score.device) >= limit)
-            for score, part in zip(scores, parts, strict=True)
-        ]
+    def _stepped(self, group: ChannelGroups, settings: dict[str, Any]) -> Stepped:
+        metric = metric_rows(group, self.state[group.parameter], settings, self._options["metric"])
+        step = cast(float, settings["lr"] * settings["lam"])
+        return Stepped(group, metric, step, self._options["l1_share"])
 
 
-def _mu(group: ChannelGroups, settings: dict[str, Any]) -> float:
-    return cast(float, settings["lr"] * settings["lam"] * group.scale)
-
-
-def _write(group: ChannelGroups, rows: Tensor) -> None:
-    group.parameter.copy_(group.unrows(rows))
+def _check_groups(
+    groups: Sequence[ChannelGroups], held: dict[int, dict[str, Any]], l1_share: float
+) -> None:
+    """Check that every kernel is there, once, and that the penalty is defined on it."""
+    seen: dict[int, str] = {}
+    for group in groups:
+        if id(group.parameter) not in held:
+            raise UsageError(
+                f"the optimiser does not hold the weight of `{group.name}`",
+                hint="build groups and optimiser from the same network, after contract",
+            )
+        if id(group.parameter) in seen:
+            raise UsageError(
+                f"`{group.name}` is in `groups` twice, so it would be penalised twice",
+                hint="leave it out of one of the lists: groups(..., keep=...)",
+            )
+        if l1_share > 0 and group.factors is not None:
+            raise UsageError(
+                f"l1_share (={l1_share}) needs plain kernels, and `{group.name}` is expanded",
+                hint="contract(model) before the sparse phase, or set l1_share to 0",
+            )
+        seen[id(group.parameter)] = group.name
 
 
 def _check_lam(lam: float) -> None:

@@ -1,4 +1,4 @@
-"""The exact proximal operator of a group norm under a diagonal metric.
+"""Exact proximal operators under a diagonal metric: l1, group norm, and both together.
 
 Shape suffixes: G groups, n entries of a group.
 """
@@ -6,8 +6,33 @@ Shape suffixes: G groups, n entries of a group.
 import torch
 from torch import Tensor
 
-NUM_ITERATIONS = 8
-"""Six reach float64's accuracy for metrics that span twenty decades; two are in reserve."""
+NUM_ITERATIONS = {torch.float32: 5, torch.float64: 8}
+"""Four and six reach the type's accuracy for metrics that span ten decades; the rest is reserve."""
+
+BLOCK = 1 << 18
+"""Entries that are worked on at once on a CPU: a few vectors of so many stay in its cache, which
+makes the iterations four times as fast."""
+
+
+def l1_prox(x: Tensor, metric: Tensor, mu: float | Tensor) -> Tensor:
+    """Return argmin_z 0.5 * sum d_i (z_i - x_i)^2 + mu * sum |z_i|.
+
+    That is sign(x_i) max(|x_i| - mu / d_i, 0), exactly 0.0 where |x_i| <= mu / d_i.
+
+    Args:
+        x: Any shape.
+        metric: The diagonal metric, positive, of the same shape.
+        mu: Threshold, at least 0; a scalar.
+
+    Returns:
+        A new tensor of x's shape and dtype. NaN stays NaN.
+
+    Source: research on Upadhyay et al., arXiv 2308.12114: the l1 baseline of its table 3.
+    """
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    wide = x.to(dtype)
+    reach = mu / metric.to(dtype)
+    return (wide - torch.maximum(torch.minimum(wide, reach), -reach)).to(x.dtype)
 
 
 def group_prox(x_Gn: Tensor, metric_Gn: Tensor, mu: float | Tensor) -> Tensor:
@@ -32,22 +57,56 @@ def group_prox(x_Gn: Tensor, metric_Gn: Tensor, mu: float | Tensor) -> Tensor:
     Source: Upadhyay et al., arXiv 2308.12114, equation (5), which is the case d = const; the
         general operator is Yun et al. (2021), ProxGen.
     """
-    dtype = torch.promote_types(x_Gn.dtype, torch.float32)
-    x, d = x_Gn.to(dtype), metric_Gn.to(dtype)
-    w = mu / d
-    norm = group_pull(x, d)
-    theta = ((norm - mu) / d.amax(dim=1, keepdim=True)).clamp_min(torch.finfo(dtype).tiny)
-    for _ in range(NUM_ITERATIONS):
-        shift = theta + w
-        s2 = (x / shift).square_()
-        s_squared = s2.sum(dim=1, keepdim=True)
-        slope = s2.mul_(theta / shift).sum(dim=1, keepdim=True)
-        theta = theta * (1 + (s_squared.sqrt() - 1) * s_squared / slope)
-    z = x * (theta / (theta + w))
-    return torch.where(norm <= mu, torch.zeros_like(z), z).to(x_Gn.dtype)
+    if x_Gn.shape[1] == 1:
+        return l1_prox(x_Gn, metric_Gn, mu)
+    if x_Gn.device.type != "cpu" or x_Gn.numel() <= BLOCK:
+        return _newton(x_Gn, metric_Gn, mu)
+    num_rows = max(1, BLOCK // x_Gn.shape[1])
+    blocks = zip(torch.split(x_Gn, num_rows), torch.split(metric_Gn, num_rows), strict=True)
+    return torch.cat([_newton(x, d, mu) for x, d in blocks])
+
+
+def sparse_group_prox(
+    x_Gn: Tensor, metric_Gn: Tensor, mu: float | Tensor, mu_l1: float | Tensor
+) -> Tensor:
+    """Return argmin_z 0.5 * sum d_i (z_i - x_i)^2 + mu_l1 * sum |z_i| + mu * ||z|| for each row.
+
+    It is ``group_prox`` behind ``l1_prox``: z has the signs of s = l1_prox(x), so a subgradient of
+    the l1 norm at s is one at z, and the two optimality conditions add up, whatever the metric.
+
+    Args:
+        x_Gn: One group per row.
+        metric_Gn: The diagonal metric, positive, of the same shape.
+        mu: Threshold of the group norm, at least 0; a scalar.
+        mu_l1: Threshold of the l1 norm, at least 0; a scalar.
+
+    Returns:
+        A new tensor of x's shape and dtype. NaN stays NaN.
+
+    Source: Simon et al. (2013), A Sparse-Group Lasso, for the penalty; Yu (2013), On Decomposing
+        the Proximal Map, for the order in the Euclidean metric.
+    """
+    return group_prox(l1_prox(x_Gn, metric_Gn, mu_l1), metric_Gn, mu)
 
 
 def group_pull(x_Gn: Tensor, metric_Gn: Tensor) -> Tensor:
     """Return ||d x|| per row, (G, 1): ``group_prox`` zeroes a row if this is at most mu."""
     pull: Tensor = torch.linalg.vector_norm(metric_Gn * x_Gn, dim=1, keepdim=True)
     return pull
+
+
+def _newton(x_Gn: Tensor, metric_Gn: Tensor, mu: float | Tensor) -> Tensor:
+    """Solve for theta and return the rows; four passes over the entries per iteration."""
+    dtype = torch.promote_types(x_Gn.dtype, torch.float32)
+    x, d = x_Gn.to(dtype), metric_Gn.to(dtype)
+    w, norm = mu / d, group_pull(x, d)
+    theta = ((norm - mu) / d.amax(dim=1, keepdim=True)).clamp_min(torch.finfo(dtype).tiny)
+    shift, s = torch.empty_like(x), torch.empty_like(x)
+    for _ in range(NUM_ITERATIONS[dtype]):
+        torch.add(w, theta, out=shift)
+        torch.div(x, shift, out=s)
+        length = torch.linalg.vector_norm(s, dim=1, keepdim=True)
+        slope = s.square_().div_(shift).sum(dim=1, keepdim=True)
+        theta = theta + (length - 1) * length.square() / slope
+    z = torch.div(theta, torch.add(w, theta, out=shift), out=s).mul_(x)
+    return torch.where(norm <= mu, torch.zeros_like(z), z).to(x_Gn.dtype)

@@ -30,7 +30,7 @@ def scenarios(
     encoder = encoder or getattr(network, "encoder_layers", None)
     if encoder is None:
         return {"all layers": _wide(groups(network, layers="*", reads=()))}
-    everything = groups(network, layers="*" if reads is None else encoder, reads=reads or ())
+    everything = groups(network, layers="*" if reads is None else (*encoder, *reads), reads=())
     return {
         "encoder": _wide(groups(network, layers=encoder, reads=())),
         "encoder and heads": _wide(everything),
@@ -62,4 +62,5 @@ def zero_share(found: Sequence[ChannelGroups], share: float, *, seed: int) -> No
     for group in found:
         order = torch.randperm(group.num_groups, generator=generator)
         zeros = order[: min(round(share * group.num_groups), group.num_groups - 1)]
-        group.parameter.index_fill_(group.dim, zeros, 0.0)
+        mask = torch.zeros(group.num_groups, dtype=torch.bool).index_fill_(0, zeros, True)
+        group.clear(mask.to(group.parameter.device))

@@ -63,12 +63,63 @@ def test_wrong_patterns_are_errors():
         groups(Net(), keep="*")
 
 
-def test_an_expanded_network_must_be_contracted_first():
+@pytest.mark.parametrize("method", ["uvshare", "doconv"])
+def test_networks_expanded_otherwise_than_by_two_matrices_must_be_contracted_first(method):
     net = Net()
-    expand(net, tasks=("a",))
+    expand(net, tasks=("a",), method=method)
     with pytest.raises(UsageError, match="parametrised weight"):
         groups(net)
     assert len(groups(contract(net))) == 3
+
+
+def test_groups_of_a_factored_kernel_are_columns_of_v():
+    net = Net()
+    expand(net, tasks=("a",))
+    found = groups(net)
+    assert [(g.name, g.num_groups, g.factors is None) for g in found] == [
+        ("encoder.0", 3, False),
+        ("encoder.2", 4, False),
+        ("heads.a.0", 6, True),
+    ]
+    assert [g.scale**2 for g in found] == pytest.approx([4 * 5 * 3, 6, 5])
+    kernel = net.encoder[0].weight.detach()
+    torch.testing.assert_close(found[0].norms(), kernel.movedim(1, 0).flatten(1).norm(dim=1))
+    found[0].clear(torch.tensor([False, True, False]))
+    assert (net.encoder[0].weight[:, 1] == 0).all()
+    assert (net.encoder[0].weight[:, 0] != 0).all()
+    torch.testing.assert_close(net.encoder[0].weight[:, 2].detach(), kernel[:, 2])
+    rows = found[0].rows(found[0].parameter.detach())
+    assert rows.shape[0] == 3
+    found[0].write(2 * rows)
+    torch.testing.assert_close(net.encoder[0].weight[:, 2].detach(), 2 * kernel[:, 2])
+    assert census(net, found).zero_groups == 1
+    with pytest.raises(UsageError, match="by input alone"):
+        groups(net, by="weight")
+
+
+@pytest.mark.parametrize(
+    ("by", "numbers", "sizes"),
+    [("filter", [4, 6, 5], [45, 4, 6]), ("weight", [180, 24, 30], [1, 1, 1])],
+)
+def test_groups_can_be_filters_or_single_weights(by, numbers, sizes):
+    found = groups(Net(), by=by)
+    assert [g.num_groups for g in found] == numbers
+    assert [g.scale**2 for g in found] == pytest.approx(sizes)
+    for group in found:
+        rows = group.rows(group.parameter.detach())
+        assert rows.shape == (group.num_groups, group.parameter.numel() // group.num_groups)
+        assert torch.equal(group.unrows(rows.clone()), group.parameter.detach())
+    with torch.no_grad():
+        found[1].clear(torch.arange(found[1].num_groups) == 2)
+    assert int(found[1].is_zero().sum()) == 1
+
+
+def test_a_layer_matched_twice_is_an_error():
+    with pytest.raises(UsageError, match=r"`heads\.a\.0` is matched twice"):
+        groups(Net(), layers=("encoder.*", "heads.*"), reads="heads.*.0")
+    assert len(groups(Net(), layers=("encoder.*", "heads.*"))) == 4  # what the network declares
+    with pytest.raises(UsageError, match="groups by `channel`"):
+        groups(Net(), by="channel")
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 5, 2), (4, 3)])
@@ -123,6 +174,7 @@ def test_census_of_a_hand_built_network_has_different_numbers():
     document = json.loads(json.dumps(counts.to_dict()))
     assert document["layers"][1] == {
         "name": "encoder.2", "num_groups": 4, "zero_groups": 2, "num_filters": 6, "zero_filters": 1,
+        "num_weights": 24, "zero_weights": 14,
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from compactmtl.errors import UsageError
 from compactmtl.sparsity import ProximalAdamW, group_prox, group_sparsity, groups
@@ -266,9 +267,104 @@ def test_fabrics_wrapper_shares_lam_limit_and_mask():
     assert wrapped.state_dict().keys() == inner.state_dict().keys()
 
 
+@pytest.mark.parametrize("by", ["filter", "weight"])
+def test_filters_and_single_weights_become_zero_and_stay_so(by):
+    net = network()
+    found = groups(net, layers="*", reads=(), by=by)
+    optimizer = ProximalAdamW(net.parameters(), groups=found, lam=0.1, lr=1e-2)
+    num = sum(group.num_groups for group in found)
+    optimizer.max_zero_groups = num // 2
+    train(net, optimizer, images(30))
+    assert 0.2 < group_sparsity(found) <= 0.5
+    if by == "weight":
+        assert not any(map(all, zeros(net)))  # no structure
+    optimizer.freeze_zeros()
+    optimizer.lam = 0.0
+    before = [group.is_zero() for group in found]
+    resumed = copy.deepcopy(optimizer.state_dict())
+    train(net, optimizer, images(5))
+    assert all(torch.equal(g.is_zero(), mask) for g, mask in zip(found, before, strict=True))
+    optimizer.load_state_dict(resumed)
+    assert optimizer.frozen
+
+
+def test_by_weight_is_the_soft_threshold_in_adams_metric():
+    net, lam, lr = network(DOUBLE), 0.02, 1e-2
+    twin = copy.deepcopy(net)
+    found = groups(net, layers="*", reads=(), by="weight")
+    optimizer = ProximalAdamW(net.parameters(), groups=found, lam=lam, lr=lr)
+    plain = torch.optim.AdamW(twin.parameters(), lr=lr)
+    (image,) = images(1, DOUBLE)
+    train(net, optimizer, [image])
+    train(twin, plain, [image])
+    x, d = twin[3].weight.detach(), twin[3].weight.grad.abs() + 1e-8
+    expected = x.sign() * (x.abs() - lr * lam / d).clamp_min(0)
+    torch.testing.assert_close(net[3].weight.detach(), expected, rtol=1e-9, atol=1e-14)
+    assert 0 < int((expected == 0).sum()) < expected.numel()
+
+
+def test_a_share_of_l1_makes_single_weights_zero_too_and_they_stay_so(tmp_path):
+    net = network()
+    optimizer = build(net, lam=0.1, l1_share=0.3)
+    optimizer.max_zero_groups = 8
+    train(net, optimizer, images(30))
+    found = groups(net, layers="*", reads=())
+    dead, none = sum(int(g.is_zero().sum()) for g in found), [g.parameter == 0 for g in found]
+    assert 2 <= dead <= 8
+    in_dead = sum(int(g.is_zero().sum()) * round(g.scale**2) for g in found)
+    assert sum(int(zero.sum()) for zero in none) > in_dead + 20
+    optimizer.freeze_zeros()
+    optimizer.lam = 0.0
+    torch.save(optimizer.state_dict(), tmp_path / "state.pt")
+    optimizer = build(net, l1_share=0.3)
+    optimizer.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    train(net, optimizer, images(5))
+    assert all(torch.equal(g.parameter == 0, zero) for g, zero in zip(found, none, strict=True))
+
+
+def test_nothing_of_the_weights_is_read_on_the_host():
+    # AdamW reads its own step counts, one scalar per kernel that it keeps on the CPU
+    net = network()
+    optimizer = build(net, lam=0.1, l1_share=0.3)
+    optimizer.max_zero_groups = 4
+    train(net, optimizer, images(2))
+    counts = {state["step"].data_ptr() for state in optimizer.state.values()}
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+            if op is torch.ops.aten._local_scalar_dense.default:
+                assert args[0].data_ptr() in counts
+            return op(*args, **(kwargs or {}))
+
+    with Watch():
+        optimizer.step()
+    with Watch(), pytest.raises(AssertionError):
+        group_sparsity(groups(net, layers="*", reads=()))
+
+
+def test_the_rms_of_the_gradient_is_reported_per_layer_over_live_groups():
+    net = network(DOUBLE)
+    optimizer = build(net)
+    assert all(value.isnan() for value in optimizer.gradient_rms().values())
+    with torch.no_grad():
+        net[3].weight[:, :5] = 0.0
+    optimizer.freeze_zeros()
+    train(net, optimizer, images(1, DOUBLE))
+    rms = net[3].weight.grad[:, 5:].movedim(1, 0).flatten(1).square().mean(1).sqrt()
+    assert float(optimizer.gradient_rms()["3"]) == pytest.approx(float(rms.median()), rel=1e-5)
+
+
+def test_a_layer_that_is_listed_twice_is_refused():
+    net = network()
+    twice = [*groups(net, layers="*", reads=()), *groups(net, layers="3", reads=())]
+    with pytest.raises(UsageError, match="`3` is in `groups` twice"):
+        ProximalAdamW(net.parameters(), groups=twice, lam=0.1)
+
+
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
+        ({"l1_share": 1.0}, "l1_share \\(=1.0\\) must be"),
         ({"lam": -1.0}, "lam \\(=-1.0\\)"),
         ({"lam": float("nan")}, "lam \\(=nan\\)"),
         ({"metric": "exact"}, "expected one of: corrected, reference"),

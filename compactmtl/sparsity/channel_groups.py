@@ -1,0 +1,110 @@
+"""The groups of one kernel: which of its entries become zero together."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+By = Literal["input", "filter", "weight"]
+"""What a group is: all that reads one input channel, one filter, or a single weight."""
+
+AXES: dict[str, int | None] = {"input": 1, "filter": 0, "weight": None}
+
+
+class FactoredKernel(Protocol):
+    """A kernel (O, I, y, x) = L V, folded, as ``overparam`` makes it: L (O*y, r), V (r, I*x).
+
+    Input channel c is exactly zero where the x columns of V that belong to it are.
+    """
+
+    kernel_shape: tuple[int, ...]
+
+    def input_factor(self) -> nn.Parameter | None:
+        """Return V; None where it is no single parameter."""
+
+    def output_factor(self) -> Tensor:
+        """Return L, all that stands to the left of V."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelGroups:
+    """The groups of one kernel W: (O, I, y, x) or (O, I), by default its input channels W[:, c].
+
+    Attributes:
+        name: Dotted name of the layer.
+        parameter: Its kernel; where the kernel is factored, V.
+        dim: The axis of the kernel that counts groups: 1 input channels, 0 filters; None: every
+            weight is a group.
+        num_groups: Their number.
+        scale: sqrt(n_g) with n_g the number of the kernel's entries in a group: its weight in the
+            penalty.
+        factors: What makes the kernel of ``parameter``; None: it is the kernel.
+    """
+
+    name: str
+    parameter: nn.Parameter
+    dim: int | None
+    num_groups: int
+    scale: float
+    factors: FactoredKernel | None = None
+
+    def of(self, parameter: nn.Parameter) -> "ChannelGroups":
+        """Return the same groups of another network's parameter of this shape."""
+        return dataclasses.replace(self, parameter=parameter)
+
+    def rows(self, tensor: Tensor) -> Tensor:
+        """Return a tensor of the parameter's shape as (num_groups, n), one group per row."""
+        if self.dim is None:
+            return tensor.reshape(-1, 1)
+        return self._by_axis(tensor).movedim(self.dim, 0).flatten(1)
+
+    def unrows(self, rows: Tensor) -> Tensor:
+        """Undo ``rows``, as a view; of the shape that ``target`` writes to."""
+        if self.dim is None:
+            return rows.reshape(self.parameter.shape)
+        shape = list(self._by_axis(self.parameter).shape)
+        shape.insert(0, shape.pop(self.dim))
+        return rows.reshape(shape).movedim(0, self.dim)
+
+    @torch.no_grad()
+    def write(self, rows: Tensor) -> None:
+        """Overwrite the parameter by rows."""
+        target = self.parameter if self.dim is None else self._by_axis(self.parameter)
+        target.copy_(self.unrows(rows))
+
+    @torch.no_grad()
+    def clear(self, zero: Tensor) -> None:
+        """Set entries to zero.
+
+        Args:
+            zero: A mask of groups (num_groups,), or of the parameter's shape.
+        """
+        if self.dim is None or zero.shape == self.parameter.shape:
+            self.parameter.masked_fill_(zero.view_as(self.parameter), 0.0)
+            return
+        target = self._by_axis(self.parameter)
+        shape = [1] * target.dim()
+        shape[self.dim] = -1
+        target.masked_fill_(zero.view(shape), 0.0)
+
+    @torch.no_grad()
+    def is_zero(self) -> Tensor:
+        """Tell which groups are exactly zero: (num_groups,)."""
+        return (self.rows(self.parameter) == 0).all(dim=1)
+
+    @torch.no_grad()
+    def norms(self) -> Tensor:
+        """Return the Euclidean norm of every group of the kernel: (num_groups,)."""
+        norms: Tensor
+        if self.factors is None:
+            norms = torch.linalg.vector_norm(self.rows(self.parameter), dim=1)
+        else:
+            kernel = self._by_axis(self.factors.output_factor() @ self.parameter)
+            norms = torch.linalg.vector_norm(kernel, dim=(0, 2))
+        return norms
+
+    def _by_axis(self, tensor: Tensor) -> Tensor:
+        """Give the columns of V, which count channels and places together, an axis for each."""
+        return tensor if self.factors is None else tensor.view(len(tensor), self.num_groups, -1)
