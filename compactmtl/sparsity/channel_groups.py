@@ -10,6 +10,8 @@ from torch import Tensor, nn
 By = Literal["input", "filter", "weight"]
 """What a group is: all that reads one input channel, one filter, or a single weight."""
 
+ALL = slice(None)
+
 AXES: dict[str, int | None] = {"input": 1, "filter": 0, "weight": None}
 
 
@@ -54,25 +56,26 @@ class ChannelGroups:
         """Return the same groups of another network's parameter of this shape."""
         return dataclasses.replace(self, parameter=parameter)
 
-    def rows(self, tensor: Tensor) -> Tensor:
-        """Return a tensor of the parameter's shape as (num_groups, n), one group per row."""
-        if self.dim is None:
-            return tensor.reshape(-1, 1)
-        return self._by_axis(tensor).movedim(self.dim, 0).flatten(1)
+    @property
+    def axis_size(self) -> int:
+        """Length of the axis that parts are cut from; where every weight is a group, filters."""
+        return self.num_groups if self.dim is not None else len(self.parameter)
 
-    def unrows(self, rows: Tensor) -> Tensor:
-        """Undo ``rows``, as a view; of the shape that ``target`` writes to."""
-        if self.dim is None:
-            return rows.reshape(self.parameter.shape)
-        shape = list(self._by_axis(self.parameter).shape)
-        shape.insert(0, shape.pop(self.dim))
-        return rows.reshape(shape).movedim(0, self.dim)
+    def rows(self, tensor: Tensor, part: slice = ALL) -> Tensor:
+        """Return a tensor of the parameter's shape as (num_groups, n), one group per row.
+
+        Args:
+            tensor: The parameter, or what belongs to it entry by entry.
+            part: Only this part of the axis that counts groups.
+        """
+        cut = self._cut(tensor, part)
+        return cut.reshape(-1, 1) if self.dim is None else cut.flatten(1)
 
     @torch.no_grad()
-    def write(self, rows: Tensor) -> None:
-        """Overwrite the parameter by rows."""
-        target = self.parameter if self.dim is None else self._by_axis(self.parameter)
-        target.copy_(self.unrows(rows))
+    def write(self, rows: Tensor, part: slice = ALL) -> None:
+        """Overwrite the parameter, or a part of it, by rows."""
+        cut = self._cut(self.parameter, part)
+        cut.copy_(rows.reshape(cut.shape))
 
     @torch.no_grad()
     def clear(self, zero: Tensor) -> None:
@@ -104,6 +107,9 @@ class ChannelGroups:
             kernel = self._by_axis(self.factors.output_factor() @ self.parameter)
             norms = torch.linalg.vector_norm(kernel, dim=(0, 2))
         return norms
+
+    def _cut(self, tensor: Tensor, part: slice) -> Tensor:
+        return self._by_axis(tensor).movedim(self.dim or 0, 0)[part]
 
     def _by_axis(self, tensor: Tensor) -> Tensor:
         """Give the columns of V, which count channels and places together, an axis for each."""

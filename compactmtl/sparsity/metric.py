@@ -19,7 +19,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from compactmtl.sparsity.channel_groups import ChannelGroups
+from compactmtl.sparsity.channel_groups import ALL, ChannelGroups
 
 SQUARE, COUNT = "kernel_square", "kernel_count"
 """In the state of V: the moving average per group, and the number of steps in it."""
@@ -53,7 +53,11 @@ def take_in(square: Tensor, state: dict[str, Any], beta2: float) -> None:
 
 
 def metric_rows(
-    group: ChannelGroups, state: Mapping[str, Any], settings: Mapping[str, Any], kind: str
+    group: ChannelGroups,
+    state: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    kind: str,
+    part: slice = ALL,
 ) -> Tensor:
     """Return d = sqrt(v / (1 - b2^t)) + eps: (num_groups, n), or (num_groups, 1) if factored.
 
@@ -62,19 +66,24 @@ def metric_rows(
         state: The optimiser's state of its parameter.
         settings: The optimiser's settings for it: ``betas`` and ``eps``.
         kind: "corrected", or "reference": without the division.
+        part: As for ``ChannelGroups.rows``.
     """
-    return root_mean_square(group, state, settings, kind).add_(cast(float, settings["eps"]))
+    return root_mean_square(group, state, settings, kind, part).add_(cast(float, settings["eps"]))
 
 
 def root_mean_square(
-    group: ChannelGroups, state: Mapping[str, Any], settings: Mapping[str, Any], kind: str
+    group: ChannelGroups,
+    state: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    kind: str,
+    part: slice = ALL,
 ) -> Tensor:
     """Return the metric without eps: the rms of the gradient, of which Adam keeps the average."""
     if group.factors is None:
-        root = group.rows(state["exp_avg_sq"]).sqrt()
+        root = group.rows(state["exp_avg_sq"], part).sqrt()
         count = float(state["step"])  # kept on the CPU by AdamW: nothing waits for the device
     else:
-        root, count = cast(Tensor, state[SQUARE]).sqrt(), float(state[COUNT])
+        root, count = cast(Tensor, state[SQUARE])[part].sqrt(), float(state[COUNT])
     if kind == "corrected":
         root.div_((1 - settings["betas"][1] ** count) ** 0.5)
     return root

@@ -1,6 +1,6 @@
 """AdamW followed by the exact proximal step of the penalty."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -17,7 +17,7 @@ from compactmtl.sparsity.metric import (
     root_mean_square,
     take_in,
 )
-from compactmtl.sparsity.shrink import Stepped, settings_of, shrink
+from compactmtl.sparsity.shrink import Stepped, shrink
 
 METRICS = ("corrected", "reference")
 
@@ -91,7 +91,7 @@ class ProximalAdamW(AdamW):
         self.defaults["lam"] = lam
         for param_group in self.param_groups:
             param_group.setdefault("lam", lam)
-        _check_groups(groups, settings_of(self.param_groups), l1_share)
+        _check_groups(groups, _settings_of(self.param_groups), l1_share)
         # Containers, changed in place and never replaced: wrappers such as Fabric's share them.
         self._channel_groups = tuple(groups)
         self._live: dict[str, Tensor] = {}
@@ -155,7 +155,7 @@ class ProximalAdamW(AdamW):
         found = {}
         for group in self._channel_groups:
             state = self.state[group.parameter]
-            settings = settings_of(self.param_groups)[id(group.parameter)]
+            settings = _settings_of(self.param_groups)[id(group.parameter)]
             value = group.parameter.new_full((), float("nan"), dtype=torch.float32)
             if COUNT in state or (group.factors is None and "exp_avg_sq" in state):
                 root = root_mean_square(group, state, settings, "corrected").float()
@@ -173,7 +173,7 @@ class ProximalAdamW(AdamW):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        settings = settings_of(self.param_groups)
+        settings = _settings_of(self.param_groups)
         moving = [group for group in self._channel_groups if group.parameter.grad is not None]
         factored = [group for group in moving if group.factors is not None]
         squares = [kernel_square(group) for group in factored]
@@ -230,9 +230,17 @@ class ProximalAdamW(AdamW):
                 self._live[group.name] = mask
 
     def _stepped(self, group: ChannelGroups, settings: dict[str, Any]) -> Stepped:
-        metric = metric_rows(group, self.state[group.parameter], settings, self._options["metric"])
+        def metric(part: slice) -> Tensor:
+            state, kind = self.state[group.parameter], self._options["metric"]
+            return metric_rows(group, state, settings, kind, part)
+
         step = cast(float, settings["lr"] * settings["lam"])
         return Stepped(group, metric, step, self._options["l1_share"])
+
+
+def _settings_of(param_groups: Sequence[Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Return the settings of each parameter by its id."""
+    return {id(p): cast(dict[str, Any], each) for each in param_groups for p in each["params"]}
 
 
 def _check_groups(

@@ -79,7 +79,14 @@ def test_the_step_depends_on_the_kernel_alone(factor):
     step = torch.cat(pulls).median().item()
     for each in (net, other):
         found = groups(each, reads=())
-        shrink([Stepped(g, kernel_square(g).sqrt() + 1e-8, step, 0.0) for g in found], None)
+        square = {g.name: kernel_square(g) for g in found}
+        shrink(
+            [
+                Stepped(g, lambda _, g=g, square=square: square[g.name].sqrt() + 1e-8, step)
+                for g in found
+            ],
+            None,
+        )
     assert 0 < group_sparsity(groups(net, reads=())) < 1
     for one, two in zip(kernels(net), kernels(other), strict=True):
         torch.testing.assert_close(two, one, rtol=1e-9, atol=1e-14)
@@ -100,7 +107,7 @@ def test_a_step_is_the_exact_operator_on_the_kernel_in_a_scalar_metric():
     (group, _) = groups(net, reads=())
     kernel = net.encoder[0].weight.detach().clone()
     metric = 0.3 + torch.rand(3, 1, dtype=DOUBLE, generator=torch.Generator().manual_seed(2))
-    shrink([Stepped(group, metric, step=0.02, l1_share=0.0)], None)
+    shrink([Stepped(group, lambda part: metric[part], step=0.02)], None)
     after = net.encoder[0].weight.detach()
     for c in range(3):
         mu = 0.02 * (12 * 9) ** 0.5
