@@ -1,17 +1,17 @@
 """A step that trains one task's m and leaves everything else exactly as it was."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.amp.grad_scaler import GradScaler
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from compactmtl.overparam.checks import check_no_gradient, check_optimizer, parameters_of
 from compactmtl.overparam.contraction import factors_in, one_contraction
 from compactmtl.overparam.parameters import task_parameters
+from compactmtl.overparam.replicas import averaged_apart
 
 
 @contextmanager
@@ -46,20 +46,13 @@ def task_step(
         ours = {id(vector) for vector in vectors}
         others = [p for p in parameters_of(optimizer) if id(p) not in ours]
         check_no_gradient(optimizer, others, f"only m of task `{task}` is trained in this step")
-    replicas = [m for m in model.modules() if isinstance(m, DistributedDataParallel)]
-    before = [vector.grad for vector in vectors]
-    with ExitStack() as stack:
-        for replica in replicas:  # its reducer would wait for the frozen parameters
-            stack.enter_context(replica.no_sync())
-        stack.enter_context(_untouched_buffers(model))
-        stack.enter_context(_only_trained(model, vectors))
-        if replicas:
-            for vector in vectors:
-                vector.grad = None
-        with one_contraction(layers, frobenius, scaler):
-            yield
-    if replicas:
-        _average(vectors, before, replicas[0])
+    with (
+        averaged_apart(model, vectors),  # a reducer would wait for the frozen parameters
+        _untouched_buffers(model),
+        _only_trained(model, vectors),
+        one_contraction(layers, frobenius, scaler),
+    ):
+        yield
 
 
 @contextmanager
@@ -89,15 +82,3 @@ def _untouched_buffers(model: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for module, name, buffer, value in saved:
                 module._buffers[name] = buffer.copy_(value)
-
-
-def _average(
-    vectors: list[nn.Parameter], before: list[Tensor | None], replica: DistributedDataParallel
-) -> None:
-    """Average this block's gradients over the processes and add them to the earlier ones."""
-    for vector, earlier in zip(vectors, before, strict=True):
-        if vector.grad is not None:
-            torch.distributed.all_reduce(vector.grad, group=replica.process_group)
-            vector.grad /= torch.distributed.get_world_size(replica.process_group)
-            if earlier is not None:
-                vector.grad += earlier

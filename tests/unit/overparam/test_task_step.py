@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import compactmtl.overparam as op
 from compactmtl.errors import UsageError
@@ -141,3 +142,37 @@ def test_the_scaler_scales_the_whole_gradient():
         scaler.scale(other(IMAGE).square().mean()).backward()
     for p, q in zip(op.task_parameters(one, "a"), op.task_parameters(other, "a"), strict=True):
         torch.testing.assert_close(q.grad, 8 * p.grad, rtol=1e-12, atol=0)
+
+
+def num_macs(step) -> int:
+    """Count the multiply-accumulates of one block on a layer of 24x32, five samples."""
+    net = nn.Linear(32, 24, bias=False)
+    op.expand(net, tasks=TASKS, layers="*")
+    with FlopCounterMode(display=False) as counter:
+        with step(net):
+            net(torch.ones(5, 32)).sum().backward()
+    return counter.get_total_flops() // 2
+
+
+def test_a_task_step_takes_one_product_back_to_m_and_computes_no_gradient_of_u_and_v():
+    contraction, layer = 24 * 24 * 32, 5 * 24 * 32
+    main = num_macs(lambda net: op.training_step(net, torch.optim.SGD(net.parameters())))
+    assert main == 3 * contraction + 2 * layer  # forward, dU and dV
+    assert num_macs(lambda net: op.task_step(net, "a")) == 2 * contraction + 2 * layer
+
+
+@pytest.mark.parametrize("step", ["training", "task"])
+def test_a_step_contracts_in_float32_under_autocast(step):
+    net = nn.Linear(16, 16)
+    op.expand(net, tasks=TASKS, layers="*")
+    exact = op.contract(copy.deepcopy(net)).weight
+    optimizer = torch.optim.SGD(op.param_groups(net, 0.1))
+    block = op.training_step(net, optimizer) if step == "training" else op.task_step(net, "a")
+    with torch.autocast("cpu", dtype=torch.bfloat16), block:
+        assert net(torch.ones(2, 16)).dtype == torch.bfloat16
+        assert net.weight.dtype == torch.float32
+        torch.testing.assert_close(net.weight, exact, rtol=1e-5, atol=1e-6)
+        net(torch.ones(2, 16)).sum().backward()
+    assert op.task_parameters(net, "a")[0].grad.dtype == torch.float32
+    rounded = exact.bfloat16().float()
+    assert (rounded - exact).abs().max() > 1e-4  # what a contraction under autocast would give
