@@ -84,6 +84,11 @@ class TrainSection(Section):
     """Whether to keep ``best.pt``, the epoch that was best on the validation split, too."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
     device: str = "auto"
+    channels_last: bool = False
+    """Lay images and feature maps out with their channels next to each other: often faster on GPUs
+    with 16-bit precision, and on CPUs."""
+    compile: bool = False
+    """Train through ``torch.compile``: the first steps take minutes. Validation is not compiled."""
 
     @model_validator(mode="after")
     def _settings_belong_together(self) -> Self:

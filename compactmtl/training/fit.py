@@ -112,7 +112,7 @@ def fit(
         )
         feed = Feed(recipe, parts, fabric)
         learner = Learner(recipe, parts.model, parts.tasks, fabric, feed.steps_per_epoch, reporter)
-        check_first(fabric, parts.model, feed, parts.tasks)
+        check_first(fabric, parts.model, feed, parts.tasks, recipe.train, reporter)
         info = run_info(recipe, parts, run.folder, str(fabric.device), state.epoch if state else 0)
         if state is None:
             baseline = constant_baseline(parts.tasks, feed.val(0))

@@ -31,6 +31,7 @@ from compactmtl.sparsity import ChannelGroups, census, group_sparsity, groups, m
 from compactmtl.training.learning_rate import lr_factor
 from compactmtl.training.optimizers import MAIN, Optimizers
 from compactmtl.training.phases import Phase, whole_epochs
+from compactmtl.training.placement import as_run, laid_out
 from compactmtl.training.reporter import Reporter
 
 _DIVERGED = "lower train.lr, or set or lower train.clip_norm"
@@ -97,7 +98,8 @@ class Learner:
         further = list(self.weighting.parameters())
         self.optimizers = Optimizers(self.recipe, self.model, self.groups, further)
         self._limit_zeros()
-        self.module, *wrapped = self.fabric.setup(self.model, *self.optimizers.values())
+        module = as_run(self.model, self.recipe.train)
+        self.module, *wrapped = self.fabric.setup(module, *self.optimizers.values())
         self._wrapped = dict(zip(self.optimizers, wrapped, strict=True))
 
     def main_step(self, images: Tensor, targets: Mapping[str, Tensor]) -> dict[str, float]:
@@ -154,8 +156,10 @@ class Learner:
         """
         self.module.eval()
         try:
-            with parametrize.cached():  # expanded layers contract once, not once per batch
-                metrics = evaluate(self.module, batches, self.tasks)
+            # Expanded layers contract once, not once per batch; and sizes and modes of their own
+            # are not worth compiling.
+            with parametrize.cached(), torch.compiler.set_stance("force_eager"):
+                metrics = evaluate(self._outputs, batches, self.tasks)
         except NonFiniteError as error:
             raise NonFiniteError(
                 f"{error.message}, in validation after {self._place()}", hint=_DIVERGED
@@ -259,7 +263,7 @@ class Learner:
         images: Tensor,
         targets: Mapping[str, Tensor],
     ) -> dict[str, float]:
-        losses = task_losses(tasks, self.module(images), targets)
+        losses = task_losses(tasks, self._outputs(images), targets)
         values = self._checked(losses)
         self.fabric.backward(combine(losses))
         return values
@@ -274,7 +278,7 @@ class Learner:
             frobenius=section.frobenius,
             scaler=self._scaler,
         ) as of_task:
-            losses = task_losses(self.tasks, self.module(images), targets)
+            losses = task_losses(self.tasks, self._outputs(images), targets)
             values = self._checked(losses)
             leaves = {name: loss.detach().requires_grad_() for name, loss in losses.items()}
             total = self.weighting(leaves)
@@ -288,6 +292,10 @@ class Learner:
             # The main optimiser holds m too, and must not step it.
             self.optimizers[name].zero_grad(set_to_none=True)
         return values
+
+    def _outputs(self, images: Tensor) -> Mapping[str, Tensor]:
+        raws: Mapping[str, Tensor] = self.module(laid_out(images, self.recipe.train))
+        return raws
 
     def _checked(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
         values = torch.stack([loss.detach() for loss in losses.values()]).tolist()

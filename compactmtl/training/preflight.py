@@ -9,7 +9,10 @@ from torch import nn
 from compactmtl.errors import DataError, NonFiniteError, UsageError
 from compactmtl.multitask.losses import task_losses
 from compactmtl.multitask.task import Task
+from compactmtl.recipe import TrainSection
 from compactmtl.training.feed import Feed
+from compactmtl.training.placement import as_run, check_compiler, laid_out
+from compactmtl.training.reporter import Reporter
 from compactmtl.training.seeding import preserved_rng
 
 
@@ -18,15 +21,21 @@ def check_first(
     model: nn.Module,
     feed: Feed,
     tasks: Mapping[str, Task],
+    train: TrainSection,
+    reporter: Reporter,
 ) -> None:
     """Run one forward, loss and backward on the first batch and leave no trace in the network.
 
     Raises:
+        NotPossibleHereError: ``train.compile`` cannot be honoured on this machine.
         DataError: The batch is not what the tasks expect, or its images hold NaN or Inf.
         UsageError: The network fails, yields no dict, or lacks a task's output.
         NonFiniteError: A loss is NaN or Inf.
     """
-    module = fabric.setup_module(model)
+    if train.compile:
+        reporter.message("compiling the network: each phase begins with minutes of it")
+        check_compiler(fabric.device)
+    module = fabric.setup_module(as_run(model, train))
     module.train()
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with preserved_rng():
@@ -36,7 +45,7 @@ def check_first(
                 "the first training batch holds images with NaN or Inf, expected values in [0, 1]"
             )
         try:
-            raws = module(images)
+            raws = module(laid_out(images, train))
         except RuntimeError as error:
             raise UsageError(
                 f"the network fails on the first batch, images of shape {tuple(images.shape)}: "

@@ -1,4 +1,4 @@
-"""training_step, task_step and minibatch_step under DistributedDataParallel: two real processes over gloo."""
+"""The steps under DistributedDataParallel: two real processes over gloo."""
 
 from pathlib import Path
 

@@ -148,9 +148,8 @@ def num_macs(step) -> int:
     """Count the multiply-accumulates of one block on a layer of 24x32, five samples."""
     net = nn.Linear(32, 24, bias=False)
     op.expand(net, tasks=TASKS, layers="*")
-    with FlopCounterMode(display=False) as counter:
-        with step(net):
-            net(torch.ones(5, 32)).sum().backward()
+    with FlopCounterMode(display=False) as counter, step(net):
+        net(torch.ones(5, 32)).sum().backward()
     return counter.get_total_flops() // 2
 
 
