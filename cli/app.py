@@ -25,6 +25,7 @@ from compactmtl.parts import nearest
 VERBS: dict[str, str] = {
     "train": "Train a recipe into a new folder runs/<recipe>-<time>-<seed>/.",
     "recipes": "List the named recipes, or print one as TOML.",
+    "data": "List the data sets that can be read, or check a folder before you train on it.",
     "runs": "List the run folders with their metrics and sparsity, the latest first.",
     "compress": "Compile a checkpoint into a compact model, exactly.",
     "export": "Write the compact model and its dense twin for a runtime.",

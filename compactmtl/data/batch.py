@@ -34,7 +34,7 @@ def collate(samples: Sequence[Sample], tasks: Mapping[str, Task]) -> Batch:
         raise DataError("a batch of no samples, expected at least 1")
     first = samples[0][0]
     for place, (image, _) in enumerate(samples):
-        _check_image(image, place)
+        check_image(image, f"sample {place} of a batch: image")
         if image.shape != first.shape:
             raise DataError(
                 f"sample {place} of a batch: image is {_size(image)}, "
@@ -47,7 +47,7 @@ def collate(samples: Sequence[Sample], tasks: Mapping[str, Task]) -> Batch:
         blank = task.missing(height, width)
         found = [targets_of.get(name, blank) for _, targets_of in samples]
         for place, target in enumerate(found):
-            _check_target(target, blank, place, name)
+            check_target(target, blank, f"sample {place} of a batch, task `{name}`: target")
         targets[name] = torch.stack(found)
     return torch.stack([image for image, _ in samples]), targets
 
@@ -56,8 +56,12 @@ def _size(tensor: Tensor) -> tuple[int, ...]:
     return tuple(int(side) for side in tensor.shape)
 
 
-def _check_image(image: object, place: int) -> None:
-    where = f"sample {place} of a batch: image"
+def check_image(image: object, where: str) -> None:
+    """Refuse what is no image (3, H, W) in float32.
+
+    Raises:
+        DataError: Another type, dtype or shape; ``where`` names it.
+    """
     if not isinstance(image, Tensor):
         raise DataError(f"{where} is a {type(image).__name__}, expected a tensor")
     if image.dtype != torch.float32:
@@ -66,8 +70,12 @@ def _check_image(image: object, place: int) -> None:
         raise DataError(f"{where} has shape {_size(image)}, expected (3, H, W)")
 
 
-def _check_target(target: object, blank: Tensor, place: int, name: str) -> None:
-    where = f"sample {place} of a batch, task `{name}`: target"
+def check_target(target: object, blank: Tensor, where: str) -> None:
+    """Refuse a target of another type, dtype or shape than ``blank``, its task's empty one.
+
+    Raises:
+        DataError: It is; ``where`` names it.
+    """
     if not isinstance(target, Tensor):
         raise DataError(f"{where} is a {type(target).__name__}, expected a tensor")
     if target.dtype != blank.dtype:

