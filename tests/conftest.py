@@ -17,6 +17,11 @@ def short_collections() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    """Let the interpreter find at its end what was spared."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def restored_environment() -> Iterator[None]:
     """Undo what a test did to the environment: `--data` sets a variable for its process."""
