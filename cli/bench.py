@@ -88,6 +88,7 @@ def bench(
         return 0
     chosen = targets or [DEFAULT_FOLDER]
     limit = parse_share(max_regression)
+    plan = pace.paced_plan(rate, deadline_ms, duration, alongside, max_misses)
     with console.progress("round", None) as advance:
         record = run(
             chosen,
@@ -104,11 +105,12 @@ def bench(
             time_limit=time_limit,
             baseline=baseline,
             max_regression=limit,
-            paced=pace.paced_plan(rate, deadline_ms, duration, alongside, max_misses),
+            paced=plan,
             host=host,
             lock_clocks=lock_clocks,
             record_to=record_to,
             on_round=advance,
+            on_frame=pace.frames(plan),
         )
     if path := out or (chosen[0] / RECORD if chosen[0].is_dir() else None):
         write_record(path, record)

@@ -12,6 +12,7 @@ from compactmtl.errors import MissedError
 if TYPE_CHECKING:
     from compactmtl.bench.record import BenchRecord
     from compactmtl.board.bench.paced_run import PacedPlan
+    from compactmtl.board.bench.progress import Progress
 
 Rate = Annotated[
     float | None,
@@ -60,6 +61,13 @@ def paced_plan(
             other=alongside,
             max_misses=max_misses,
         )
+
+
+def frames(plan: "PacedPlan | None") -> "Progress | None":
+    """Return what counts frames in a line now and then: a bar would keep the processor awake."""
+    from compactmtl.board.bench.progress import Progress
+
+    return None if plan is None else Progress("frames", plan.pace.num_frames, say=console.info)
 
 
 def show_paced(record: "BenchRecord") -> None:

@@ -30,6 +30,7 @@ def bench(
     lock_clocks: bool = False,
     record_to: Path | None = None,
     on_round: Callable[[], None] | None = None,
+    on_frame: Callable[[], None] | None = None,
 ) -> "BenchRecord":
     """Time a compact folder's artefacts, or files, in turns in this process.
 
@@ -59,7 +60,8 @@ def bench(
         host: Measure on this machine, through the user's own ssh, as in ``user@board``.
         lock_clocks: Set a Jetson's clocks to their maximum meanwhile; they are restored.
         record_to: Where all that was seen of a Jetson is written, for ``replay``.
-        on_round: Called after each round; of a host, never.
+        on_round: Called after each round; of a host, for several at once.
+        on_frame: Likewise after each frame of a paced run, in whose time it is.
 
     Returns:
         The record; ``compactmtl.bench.record.write_record`` writes it.
@@ -80,10 +82,9 @@ def bench(
 
         if torch:
             raise UsageError("torch does not run on a board", hint="leave out --torch, or --host")
-        if roofline or paced is not None:
+        if roofline:
             raise UsageError(
-                "a roofline and a camera's pace are not measured over --host",
-                hint="on the board itself: python3 -m compactmtl.board bench FILE --rate ...",
+                "a roofline is not measured over --host", hint="leave out --roofline, or --host"
             )
         asked = Asked(
             device=device,
@@ -97,6 +98,7 @@ def bench(
             time_limit=time_limit,
             lock_clocks=lock_clocks,
             record_to=record_to,
+            paced=paced,
         )
         return bench_on_host(
             Host(host),
@@ -104,6 +106,8 @@ def bench(
             asked,
             baseline=None if baseline is None else Path(baseline),
             max_regression=max_regression,
+            on_round=on_round,
+            on_frame=on_frame,
         )
     from compactmtl.bench.run import run_bench  # the runtimes are imported when they are used
 
@@ -126,4 +130,5 @@ def bench(
         lock_clocks=lock_clocks,
         record_to=record_to,
         on_round=on_round,
+        on_frame=on_frame,
     )

@@ -5,8 +5,11 @@ from pathlib import Path
 from compactmtl.bench.complexity import Complexity
 from compactmtl.bench.elsewhere import SERVED, why_not_served
 from compactmtl.board.driver import num_gpus
+from compactmtl.board.engine_gpu import why_not_fit
+from compactmtl.board.gpus import find_gpus
 from compactmtl.environment import version
 from compactmtl.errors import UsageError
+from compactmtl.export.board_errors import translated
 from compactmtl.export.stored import Arrays
 
 RUNTIMES = {".onnx": "onnxruntime", ".xml": "openvino"}
@@ -23,7 +26,9 @@ def why_not_run(path: Path) -> str:
     if path.suffix in SERVED:
         return why_not_served(path)
     if path.suffix == ENGINE:
-        return "" if num_gpus() else "an engine, and no NVIDIA GPU answers here"
+        with translated():
+            why = why_not_fit(path, find_gpus())
+        return why or ("" if num_gpus() else "an engine, and no NVIDIA GPU answers here")
     if path.suffix not in RUNTIMES:
         return "no runtime here runs it"
     package = RUNTIMES[path.suffix]

@@ -84,10 +84,11 @@ class There:
     ) -> list[float]:
         """Time them there."""
 
-        def heard(line: str) -> None:
+        def heard(line: str) -> bool:
             done = DONE.search(line)
             if done and progress is not None:
                 progress(int(done[1]), int(done[2]))
+            return done is not None
 
         send(self.folder, {CHAINS: chains_bytes(chains)})
         options = ["--threads", str(threads), "--rounds", str(rounds)]

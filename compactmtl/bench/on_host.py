@@ -1,7 +1,8 @@
 """A bench on another machine: files go there, are measured there, and the record comes back."""
 
 import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,16 +15,25 @@ from compactmtl.bench.baseline import compare, read_baseline
 from compactmtl.bench.candidates import Chosen, choose
 from compactmtl.bench.record import BenchRecord
 from compactmtl.bench.run import complete, pairs_of_variants
-from compactmtl.board.bench.items import items_of
+from compactmtl.board.artefact import sidecar_path
+from compactmtl.board.bench.items import ENGINE, Item, check_graph, items_of
 from compactmtl.board.bench.job import JOB, job_bytes
+from compactmtl.board.bench.paced_run import PacedPlan, the_one
+from compactmtl.board.bench.progress import Heard
+from compactmtl.board.engine_gpu import why_not_fit
+from compactmtl.board.nvml import Gpu
 from compactmtl.board.sessions import parts
 from compactmtl.errors import CorruptFileError
+from compactmtl.export.board_errors import translated
 from compactmtl.export.on_board import call, on_board, send
 from compactmtl.export.stored import INPUTS, Stored
 from compactmtl.files import sha256, write_bytes
 from compactmtl.remote.ssh import Host
 
 RECORDING = "recording.jsonl"
+CAPABILITY = re.compile(r"\d{1,2}\.\d")
+BESIDE = "beside"
+"""Folder of the file that runs alongside a paced run."""
 PACKAGES = {
     ".onnx": ("onnxruntime", "onnxruntime-gpu"),
     ".xml": ("openvino",),
@@ -51,6 +61,7 @@ class Asked:
         time_limit: Longest that one call may take, in seconds; None: any time.
         lock_clocks: Set the board's clocks to their maximum meanwhile.
         record_to: Where a recording of all that was seen goes; None: nowhere.
+        paced: Then run the one artefact at a camera's pace; None: not.
     """
 
     device: str = "cpu"
@@ -64,6 +75,7 @@ class Asked:
     time_limit: float | None = None
     lock_clocks: bool = False
     record_to: Path | None = None
+    paced: PacedPlan | None = None
 
     def options(self) -> list[str]:
         """Return them as the options of the board's own command."""
@@ -81,6 +93,12 @@ class Asked:
             options.append("--lock-clocks")
         if self.record_to is not None:
             options += ["--record-tegrastats", RECORDING]
+        if self.paced is not None:
+            pace = self.paced.pace
+            options += ["--rate", str(pace.rate), "--deadline-ms", str(pace.deadline_ms)]
+            options += ["--duration", f"{pace.seconds:.6f}s"]
+            if self.paced.other is not None:
+                options += ["--alongside", f"{BESIDE}/{self.paced.other.name}"]
         return options
 
 
@@ -91,6 +109,8 @@ def bench_on_host(
     *,
     baseline: Path | None = None,
     max_regression: float = 0.05,
+    on_round: Callable[[], None] | None = None,
+    on_frame: Callable[[], None] | None = None,
 ) -> BenchRecord:
     """Measure a folder's artefacts, or files, on a host; see ``compactmtl.bench.bench``.
 
@@ -100,6 +120,8 @@ def bench_on_host(
         asked: How.
         baseline: See ``compactmtl.bench.bench``; of that host.
         max_regression: See there.
+        on_round: See there.
+        on_frame: See there.
 
     Raises:
         NotPossibleHereError: The host does not answer, went away, or is not the device.
@@ -120,24 +142,55 @@ def bench_on_host(
                 cpu=str(found.get("cpu")),
             )
         packages = found.get("packages", {})
-        chosen = choose(target, why_not=partial(_why_not, packages, host.address))
+        gpus = _gpus(host, found)
+        chosen = choose(target, why_not=partial(_why_not, packages, gpus, host.address))
         places = {
             name: f"{number}/{path.name}"
             for number, (name, path) in enumerate(chosen.files.items())
         }
-        items = items_of(chosen.files, threads=asked.threads, providers=asked.providers)
+        items = _items(chosen, asked)
         pairs = pairs_of_variants(chosen, items)
-        send(folder, {JOB: job_bytes(places, pairs, chosen.left_out), **_files(chosen, places)})
-        document = call(folder, ["bench", JOB, *asked.options()])
+        job = {JOB: job_bytes(places, pairs, chosen.left_out)}
+        send(folder, {**job, **_files(chosen, places), **_beside(asked.paced)})
+        heard = Heard({"rounds": on_round, "frames": on_frame})
+        document = call(folder, ["bench", JOB, *asked.options()], on_line=heard)
         if asked.record_to is not None:
             write_bytes(asked.record_to, folder.fetch([RECORDING])[RECORDING])
     measured = {name: item.path for name, item in items.items()}
     _check(host, document, measured)
     record = complete(document, chosen, measured)
+    if asked.paced is not None:
+        record = _judged(host, record, asked.paced)
     if earlier is None:
         return record
     comparison = compare(record, earlier, max_regression=max_regression)
     return record.model_copy(update={"baseline": comparison})
+
+
+def _items(chosen: Chosen, asked: Asked) -> dict[str, Item]:
+    with translated():
+        items = items_of(chosen.files, threads=asked.threads, providers=asked.providers)
+        if asked.cuda_graph:
+            check_graph(items)
+        if asked.paced is not None:
+            the_one(items)
+    return items
+
+
+def _beside(plan: PacedPlan | None) -> dict[str, Path | bytes]:
+    """Return the files of what is to run alongside, by where they go."""
+    if plan is None or plan.other is None:
+        return {}
+    return {f"{BESIDE}/{each.name}": each for each in (plan.other, *parts(plan.other))}
+
+
+def _judged(host: Host, record: BenchRecord, plan: PacedPlan) -> BenchRecord:
+    """Judge the misses here: there it would be an error, which has no record."""
+    if record.paced is None:
+        raise CorruptFileError(
+            f"`{host.address}` sent a record without the paced run", hint="try again"
+        )
+    return record.model_copy(update={"paced": record.paced.judged(plan.max_misses)})
 
 
 def _files(chosen: Chosen, places: Mapping[str, str]) -> dict[str, Path | bytes]:
@@ -146,7 +199,8 @@ def _files(chosen: Chosen, places: Mapping[str, str]) -> dict[str, Path | bytes]
         files[INPUTS] = _npz(chosen.stored)
     for name, path in chosen.files.items():
         folder = places[name].partition("/")[0]
-        files |= {f"{folder}/{each.name}": each for each in (path, *parts(path))}
+        sent = [path, *parts(path), sidecar_path(path)]  # it says which GPU an engine is for
+        files |= {f"{folder}/{each.name}": each for each in sent if each.is_file()}
     return files
 
 
@@ -156,14 +210,25 @@ def _npz(stored: Stored) -> bytes:
     return buffer.getvalue()
 
 
-def _why_not(packages: Mapping[str, Any], address: str, path: Path) -> str:
+def _gpus(host: Host, found: Mapping[str, Any]) -> list[Gpu]:
+    try:
+        gpus = [Gpu(str(each["name"]), each["compute_capability"]) for each in found["gpu_kinds"]]
+        if not all(CAPABILITY.fullmatch(gpu.compute_capability) for gpu in gpus):
+            raise ValueError(gpus)
+        return gpus
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptFileError(f"`{host.address}` does not say which GPUs it has") from error
+
+
+def _why_not(packages: Mapping[str, Any], gpus: Sequence[Gpu], address: str, path: Path) -> str:
     """Say why a file cannot be measured on the board; empty where it can."""
     wanted = next((found for end, found in PACKAGES.items() if path.name.endswith(end)), None)
     if wanted is None:
         return "nothing on a board runs it"
-    if any(packages.get(name) for name in wanted):
-        return ""
-    return f"{wanted[0]} is not installed on `{address}`"
+    if not any(packages.get(name) for name in wanted):
+        return f"{wanted[0]} is not installed on `{address}`"
+    with translated():
+        return why_not_fit(path, gpus, where=f"on `{address}`") if path.suffix == ENGINE else ""
 
 
 def _check(host: Host, document: Mapping[str, Any], files: Mapping[str, Path]) -> None:

@@ -18,7 +18,8 @@ from compactmtl.board.bench.limit import TimeLimit
 from compactmtl.board.bench.on_device import measure_on
 from compactmtl.board.bench.paced_run import PacedPlan, measure_paced, the_one
 from compactmtl.board.bench.run import Settings, measure
-from compactmtl.board.bench.watch import Watch
+from compactmtl.board.bench.watch import Unwatched, Watch
+from compactmtl.board.engine_gpu import check_fits
 from compactmtl.board.onnx_session import PROVIDERS
 from compactmtl.board.stored import Stored
 from compactmtl.environment import cpu_model, environment
@@ -45,6 +46,7 @@ def run_bench(
     lock_clocks: bool,
     record_to: Path | None,
     on_round: Callable[[], None] | None,
+    on_frame: Callable[[], None] | None,
 ) -> BenchRecord:
     """Measure; see ``compactmtl.bench.bench``."""
     check_device(device)
@@ -61,6 +63,8 @@ def run_bench(
         computing = device if device in PROVIDERS else "cpu"
         ways = Ways(providers or (computing,), torch, computing, cuda_graph)
         items = make_items(chosen.files, ways, threads=threads)
+        for item in items.values():
+            check_fits(item.path)  # before anything starts CUDA
         limit = stack.enter_context(TimeLimit(time_limit)) if time_limit is not None else None
         if paced is not None:
             the_one(items)
@@ -78,13 +82,19 @@ def run_bench(
                 on_round=on_round,
             )
             if paced is not None:
-                section = measure_paced(items, paced, settings, stored=chosen.stored, limit=limit)
+                section = measure_paced(
+                    items,
+                    paced,
+                    settings,
+                    stored=chosen.stored,
+                    thermometer=(watch or Unwatched()).thermometer,
+                    limit=limit,
+                    on_frame=on_frame,
+                )
                 document["paced"] = asdict(section)
             return document
 
-        document = measure_on(
-            device, run, lock_clocks=lock_clocks, record_to=record_to, limit=limit
-        )
+        document = measure_on(device, run, lock_clocks=lock_clocks, record_to=record_to)
         files = {name: item.path for name, item in items.items()}
         record = complete(document, chosen, files)
         record = with_roofline(record, files, chosen.stored) if roofline else record

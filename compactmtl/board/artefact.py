@@ -7,6 +7,7 @@ from compactmtl.board.bindings import Bindings
 from compactmtl.board.build import Built, build
 from compactmtl.board.errors import BuildError, DamagedError
 from compactmtl.board.files import read_json, sha256, to_json, write_together
+from compactmtl.board.gpus import find_gpus
 from compactmtl.board.header import parse_header
 from compactmtl.board.onnx_file import OnnxFile, read_onnx
 from compactmtl.board.profile import Profile, make_profile
@@ -126,7 +127,7 @@ def _describe(
         },
         "build": {
             "builder": bindings.name,
-            "compute_capabilities": list(recipe.compute_capabilities),
+            "compute_capabilities": _built_for(bindings, recipe),
             "profile": {name: [list(shape) for shape in each] for name, each in profile.items()},
             "workspace_bytes": recipe.workspace_bytes,
             "strongly_typed": recipe.weak_typing is None,
@@ -137,6 +138,17 @@ def _describe(
         },
         "versions": {**described.get("versions", {}), target: bindings.module.__version__},
     }
+
+
+def _built_for(bindings: Bindings, recipe: BuildRecipe) -> list[str]:
+    """Return the compute capabilities that an engine is for; empty where that is not known.
+
+    TensorRT builds for the GPU it runs on. With several of different kinds it is not known which.
+    """
+    if bindings.flavour == "rtx":
+        return list(recipe.compute_capabilities)
+    found = {gpu.compute_capability for gpu in find_gpus()}
+    return list(found) if len(found) == 1 else []
 
 
 def _stored_shapes(described: dict[str, Any], path: Path) -> dict[str, list[int]]:

@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 from typing import Any, TextIO
 
 from compactmtl.board.artefact import engine_path, write_engine
@@ -18,11 +20,13 @@ from compactmtl.board.bench.verb import add_bench
 from compactmtl.board.bindings import FLAVOURS, load_bindings
 from compactmtl.board.errors import AskedError, BoardError, MissingPackageError
 from compactmtl.board.jetson.verbs import add_verbs
+from compactmtl.board.link import INTERRUPTED, Link
 from compactmtl.board.prepared import build_prepared
 from compactmtl.board.recipe import BuildRecipe
 from compactmtl.board.words import parse_batch, parse_bytes, parse_capability, parse_size
 
-INTERRUPTED = 130
+SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+"""A polite kill, and a terminal that goes away: both clean up as Ctrl-C does."""
 DIE_WITH_PARENT = 1
 """``PR_SET_PDEATHSIG``."""
 Say = Callable[[str], None]
@@ -30,8 +34,14 @@ Say = Callable[[str], None]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; errors are one line and a hint."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up, too
+    for each in SIGNALS:
+        signal.signal(each, _interrupt)
     asked = _parser().parse_args(arguments)
+    with Link(asked.linked) if asked.linked else nullcontext():
+        return _run(asked)
+
+
+def _run(asked: argparse.Namespace) -> int:
     stream = sys.stderr if asked.json else sys.stdout
     try:
         document = asked.call(asked, lambda line: _say(line, stream))
@@ -54,6 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(f"hint: {error.hint}", sys.stderr)
         return error.exit_code
     return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    for each in SIGNALS:  # a second one must not cut short what is undone
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _build_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
@@ -122,6 +138,12 @@ def _build(asked: argparse.Namespace) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m compactmtl.board", description=__doc__)
+    parser.add_argument(
+        "--linked",
+        type=Path,
+        metavar="FOLDER",
+        help="End when standard input ends or is silent for a minute, and remove this folder.",
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     build = verbs.add_parser("build", help="Build an engine and its sidecar.")
     build.set_defaults(call=_build_verb)

@@ -11,6 +11,7 @@ from typing import Any
 from compactmtl.board.bindings import HINTS, installed_version
 from compactmtl.board.driver import num_gpus
 from compactmtl.board.errors import MissingPackageError
+from compactmtl.board.gpus import find_gpus
 from compactmtl.board.jetson.clocks import all_locked, read_clocks
 from compactmtl.board.jetson.detect import Jetson, why_not
 from compactmtl.board.jetson.evidence import evidence
@@ -77,6 +78,7 @@ def examine(folder: Path) -> dict[str, Any]:
         "memory_gib": memory_gib(),
         "space_mib": round(space),
         "gpus": num_gpus(),
+        "gpu_kinds": [asdict(gpu) for gpu in find_gpus()],
         "packages": {**versions, "tensorrt": tensorrt},
         "findings": findings,
     }

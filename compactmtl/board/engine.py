@@ -14,6 +14,7 @@ from compactmtl.board.bindings import load_bindings
 from compactmtl.board.cudart import Cuda
 from compactmtl.board.driver import num_gpus
 from compactmtl.board.engine_call import EngineCall
+from compactmtl.board.engine_gpu import check_fits
 from compactmtl.board.errors import AskedError, DamagedError, NotHereError
 from compactmtl.board.files import read_bytes
 from compactmtl.board.header import check_header, parse_header
@@ -32,12 +33,13 @@ class EngineSession:
         AbsentError: There is no such file.
         DamagedError: It is no engine, or one of another version.
         MissingPackageError: The TensorRT that built it is not installed.
-        NotHereError: There is no GPU.
+        NotHereError: There is no GPU, or none that it was built for.
     """
 
     def __init__(self, path: Path, *, cuda_graph: bool = False) -> None:
         plan = read_bytes(path)
         flavour = parse_header(plan, str(path)).flavour
+        check_fits(path)
         if not num_gpus():
             raise NotHereError(
                 f"`{path.name}` is an engine, and no NVIDIA GPU answers here",

@@ -1,4 +1,4 @@
-"""Power, clocks, temperature and memory of a GPU from its driver, through ctypes.
+"""What a GPU is, its power, clocks, temperature and memory from its driver, through ctypes.
 
 Never run on hardware: no machine with a GPU was at hand. Tests cover the control flow with a fake.
 Source: NVML API Reference Guide. What a GPU does not report is None, never zero.
@@ -13,6 +13,8 @@ from compactmtl.board.errors import NotHereError
 LIBRARY = "libnvidia-ml.so.1"
 GRAPHICS, MEMORY = 0, 2
 """``nvmlClockType_t``."""
+NAME_BYTES = 96
+"""``NVML_DEVICE_NAME_V2_BUFFER_SIZE``."""
 CORE = 0
 """``nvmlTemperatureSensors_t``."""
 SLOWED = {
@@ -44,6 +46,50 @@ class GpuReading:
     celsius: int | None
     used_mib: float | None
     slowed: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU: its name, and its compute capability as in ``8.9``."""
+
+    name: str
+    compute_capability: str
+
+
+def list_gpus(library: Any = None) -> tuple[Gpu, ...]:
+    """Return the GPUs that the driver knows, in its order; nothing where it does not tell.
+
+    Args:
+        library: NVML; another one in tests.
+    """
+    try:
+        nvml = _load() if library is None else library
+    except NotHereError:
+        return ()
+    if nvml.nvmlInit_v2():
+        return ()
+    try:
+        count = ctypes.c_uint()
+        if nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)):
+            return ()
+        found = [_identify(nvml, index) for index in range(count.value)]
+    finally:
+        nvml.nvmlShutdown()
+    # Where one of them is unknown, the list would claim that there are only the others.
+    return tuple(gpu for gpu in found if gpu is not None) if None not in found else ()
+
+
+def _identify(nvml: Any, index: int) -> Gpu | None:
+    gpu, name = ctypes.c_void_p(), ctypes.create_string_buffer(NAME_BYTES)
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    failed = (
+        nvml.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(gpu))
+        or nvml.nvmlDeviceGetName(gpu, name, ctypes.c_uint(NAME_BYTES))
+        or nvml.nvmlDeviceGetCudaComputeCapability(gpu, ctypes.byref(major), ctypes.byref(minor))
+    )
+    if failed:
+        return None
+    return Gpu(name.value.decode(errors="replace"), f"{major.value}.{minor.value}")
 
 
 class Nvml:

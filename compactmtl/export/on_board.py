@@ -15,7 +15,7 @@ from compactmtl.remote.folder import RemoteFolder, remote_folder
 from compactmtl.remote.ssh import Host, RemoteCommandError
 
 PYTHON = "python3"
-OnLine = Callable[[str], None]
+OnLine = Callable[[str], object]
 
 
 @contextmanager
@@ -61,14 +61,15 @@ def call(
     Args:
         folder: Where the application lies.
         arguments: The verb and its options.
-        on_line: Called with each line of news as it comes, in another thread.
+        on_line: Called with each line of news as it comes, in another thread; true where it was
+            news alone.
 
     Raises:
         CompactMTLError: What the verb says there, with the exit code it had there.
         NotPossibleHereError: The host went away, or cannot run the application.
         CorruptFileError: What it answers is no document.
     """
-    command = [PYTHON, NAME, *arguments, "--json"]
+    command = [PYTHON, NAME, "--linked", folder.path, *arguments, "--json"]
     try:
         answer = folder.run(command, on_line=on_line)
     except RemoteCommandError as error:

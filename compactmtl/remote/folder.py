@@ -4,12 +4,12 @@ import io
 import shlex
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from compactmtl.errors import CompactMTLError, CorruptFileError, DiskFullError, NotPossibleHereError
-from compactmtl.remote.ssh import Host, RemoteCommandError
+from compactmtl.remote.ssh import Host, OnLine, RemoteCommandError
 
 NO_SPACE = "no space left"
 PID = "pid"
@@ -47,20 +47,21 @@ class RemoteFolder:
             except RemoteCommandError as error:
                 raise self._no_room(error) from error
 
-    def run(self, command: Sequence[str], *, on_line: Callable[[str], None] | None = None) -> bytes:
+    def run(self, command: Sequence[str], *, on_line: OnLine | None = None) -> bytes:
         """Run a command in the folder and return its standard output.
 
-        Its process number is kept, so that it can be stopped when this side goes away.
+        Its process number is kept, so that it can be stopped when this side goes away; and a byte
+        comes to its standard input every few seconds, so that it knows that this side is there.
 
         Args:
             command: Program and arguments.
-            on_line: Called with each line of its standard error as it comes.
+            on_line: See ``Host.run``.
 
         Raises:
             RemoteCommandError: The command failed.
             NotPossibleHereError: The host does not answer.
         """
-        return self.host.run(self.command(command), on_line=on_line)
+        return self.host.run(self.command(command), on_line=on_line, beats=True)
 
     def command(self, command: Sequence[str]) -> list[str]:
         """Return what runs a command in the folder when it is run on the host; see ``run``."""

@@ -5,7 +5,7 @@ import shlex
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
 
@@ -16,8 +16,13 @@ COMMAND_VARIABLE = "COMPACTMTL_SSH"
 CONNECT_SECONDS = 10
 SILENT_SECONDS = 45
 """After which a host that answers nothing, not even ssh's own question, is given up."""
+BEAT_SECONDS = 10
+"""Between two bytes that say that this side is still there."""
 UNREACHABLE = 255
 """Exit code by which ssh says that its own part failed, not the command."""
+
+OnLine = Callable[[str], object]
+"""Takes a line; returns True where that is news alone, and no reason of a failure."""
 
 
 class RemoteCommandError(Exception):
@@ -56,7 +61,8 @@ class Host:
         command: Sequence[str],
         *,
         send: Path | None = None,
-        on_line: Callable[[str], None] | None = None,
+        on_line: OnLine | None = None,
+        beats: bool = False,
     ) -> bytes:
         """Run a command and return its standard output.
 
@@ -64,6 +70,7 @@ class Host:
             command: Program and arguments; quoted for the host's shell.
             send: A file that becomes the command's standard input.
             on_line: Called with each line of its standard error as it comes, in another thread.
+            beats: Keep its standard input open and send a byte now and then, in place of a file.
 
         Raises:
             MissingExtraError: There is no ssh on this machine.
@@ -74,13 +81,18 @@ class Host:
         try:
             with ExitStack() as stack:
                 stdin = stack.enter_context(send.open("rb")) if send else subprocess.DEVNULL
-                code, out, said = _run(line, stdin, on_line)
+                code, out, said, news = _run(line, subprocess.PIPE if beats else stdin, on_line)
         except FileNotFoundError as error:
             raise MissingExtraError(
                 f"`{line[0]}` is not installed", hint="install an ssh client (openssh-client)"
             ) from error
         if code == UNREACHABLE:
             reason = said[-1] if said else "no reason given"
+            if news or out:
+                raise NotPossibleHereError(
+                    f"the link to `{self.address}` broke: {reason}",
+                    hint="what ran there ends within minutes, by itself; then start it again",
+                )
             raise NotPossibleHereError(
                 f"`{self.address}` does not answer: {reason}",
                 hint=f"does this work: ssh {self.address} true",
@@ -91,10 +103,12 @@ class Host:
 
 
 def _run(
-    line: Sequence[str], stdin: IO[bytes] | int, on_line: Callable[[str], None] | None
-) -> tuple[int, bytes, list[str]]:
-    """Return exit code, standard output, and the lines of standard error."""
+    line: Sequence[str], stdin: IO[bytes] | int, on_line: OnLine | None
+) -> tuple[int, bytes, list[str], int]:
+    """Return exit code, standard output, the lines of standard error, and how many were news."""
     said: list[str] = []
+    news = 0
+    ended = threading.Event()
     with subprocess.Popen(
         line, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as child:
@@ -103,22 +117,34 @@ def _run(
         assert stderr is not None
 
         def listen() -> None:
+            nonlocal news
             for raw in stderr:
                 text = raw.decode(errors="replace").rstrip()
-                if text:
+                if text and on_line is not None and on_line(text) is True:
+                    news += 1
+                elif text:
                     said.append(text)
-                    if on_line is not None:
-                        on_line(text)
 
         listener = threading.Thread(target=listen, daemon=True)
         listener.start()
+        if child.stdin is not None:
+            threading.Thread(target=_beat, args=(child.stdin, ended), daemon=True).start()
         try:
             out = stdout.read()
             listener.join()
-            return child.wait(), out, said
+            return child.wait(), out, said, news
         except BaseException:  # Ctrl-C too must not leave ssh behind
             child.kill()
             raise
+        finally:
+            ended.set()
+
+
+def _beat(stream: IO[bytes], ended: threading.Event) -> None:
+    with suppress(OSError, ValueError):  # the command has ended, and with it the stream
+        while not ended.wait(BEAT_SECONDS):
+            stream.write(b"\n")
+            stream.flush()
 
 
 def _options() -> list[str]:

@@ -7,14 +7,20 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from jetson_lines import ORIN_NANO
 from simulated_jetson import make_root, put_program, put_programs
 
 from compactmtl.board import selftest_network
+from compactmtl.board.artefact import engine_path, write_engine
+from compactmtl.board.bindings import load_bindings
 from compactmtl.board.files import sha256
+from compactmtl.board.recipe import BuildRecipe
 from compactmtl.cli import app
 
 SHORT = ("--seconds", "1", "--rounds", "20")
@@ -167,8 +173,108 @@ def test_here_it_says_what_was_asked_too(capfd):
 
 @pytest.mark.slow
 def test_a_link_that_drops_leaves_no_record(jetson, bench):
-    jetson.link.drops_on = "board.pyz bench"
+    jetson.link.drops_on = " bench bench-job.json"
     assert "`board` does not answer" in bench("--device", "jetson", code=2)
+
+
+def lose_when(link, word):
+    """Let the board be out of reach when it has printed a word; return the thread that waits."""
+
+    def wait():
+        for _ in range(600):
+            if word in link.heard:
+                break
+            time.sleep(0.05)
+        link.lose()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def running_in(home):
+    """Return the command lines of processes that name a folder."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [line for line in lines if str(home) in line and "compactmtl." in line]
+
+
+@pytest.mark.slow
+def test_a_link_that_drops_while_it_runs_leaves_nothing_here_or_there(jetson, bench, tmp_path):
+    calls = jetson.programs / "calls"
+    put_program(jetson.programs, "jetson_clocks", f'echo "${{1:-lock}}" >> {calls}')
+    recording = tmp_path / "seen.jsonl"
+    before = set(tmp_path.iterdir())
+    losing = lose_when(jetson.link, b"rounds: ")
+    said = bench(
+        *("--device", "jetson", "--lock-clocks", "--record-tegrastats", str(recording)),
+        *("--seconds", "600"),
+        code=2,
+    )
+    losing.join()
+    error, hint = [line for line in said.splitlines() if line.startswith(("error", "hint"))]
+    assert error.startswith("error: the link to `board` broke: ")
+    assert "ends within minutes, by itself" in hint
+    assert set(tmp_path.iterdir()) == before
+    for _ in range(600):
+        if not list(jetson.home.glob("compactmtl*")):
+            break
+        time.sleep(0.1)
+    assert calls.read_text().split() == ["--store", "lock", "--restore"]
+    for _ in range(100):
+        if not running_in(jetson.home):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"still runs on the board: {running_in(jetson.home)}")
+
+
+@pytest.mark.slow
+def test_an_engine_of_another_gpu_is_refused_on_the_board(jetson, files, capfd):
+    pytest.importorskip("tensorrt_rtx", reason='pip install "compactmtl[rtx]"')
+    path = engine_path(files[0], "rtx")
+    recipe = BuildRecipe(compute_capabilities=("8.9",))
+    write_engine(load_bindings("rtx"), files[0], path, recipe)
+    assert app.run(["bench", str(path), "--host", "board", *SHORT]) == 2
+    said = capfd.readouterr().err
+    assert "error: on `board`: `model.rtx.engine` is for GPUs of compute capability 8.9" in said
+    assert "the one here has 8.7 (Jetson Orin Nano" in said
+
+
+PACED = ("--rate", "50", "--duration", "3s", "--deadline-ms")
+
+
+@pytest.mark.slow
+def test_a_paced_run_comes_back_and_misses_are_an_error(jetson, files, tmp_path, capfd):
+    out = tmp_path / "bench.json"
+    words = ["bench", str(files[0]), "--host", "board", "--device", "jetson", "--json"]
+    words += ["--seconds", "0", "--rounds", "20", "--out", str(out)]
+    words += ["--alongside", str(files[1])]
+    assert app.run([*words, *PACED, "1e-6", "--max-misses", "149"]) == 1
+    printed = capfd.readouterr()
+    assert "`model` missed 150 of 150 frames, at most 149 accepted" in printed.err
+    record = json.loads(printed.out)
+    assert json.loads(out.read_text()) == record
+    paced = record["paced"]
+    assert (paced["verdict"], paced["max_misses"]) == ("missed", 149)
+    assert paced["alongside"]["sha256"] == sha256(files[1].read_bytes())
+    assert paced["alongside"]["num_calls"] > 0
+    assert paced["thermometer"] == "hottest sensor of the Jetson"
+    told = {window["temperature_c"] for window in paced["found"]["windows"]} - {None}
+    assert told == {49.312}  # of tegrastats' line
+    assert record["device"]["jetson"]["evidence"].startswith("simulated")
+    assert not list(jetson.home.glob("compactmtl*"))
+
+
+@pytest.mark.slow
+def test_a_paced_run_of_several_files_or_on_time(board, files, capfd):
+    pace = (*PACED, "1e6", "--max-misses", "0")
+    words = ["--host", "board", "--seconds", "0", "--rounds", "20", "--json"]
+    assert app.run(["bench", *map(str, files), *words, *pace]) == 2
+    assert "a paced run takes one file" in capfd.readouterr().err
+    assert app.run(["bench", str(files[0]), *words, *pace[:-2]]) == 0
+    assert json.loads(capfd.readouterr().out)["paced"]["verdict"] == "ok"
 
 
 def test_a_full_disk_is_said(jetson, bench):

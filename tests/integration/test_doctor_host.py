@@ -87,7 +87,7 @@ def test_an_old_python_is_named(jetson, capfd):
 
 
 def test_a_link_that_drops_is_one_line(jetson, capfd):
-    jetson.link.drops_on = "board.pyz doctor"
+    jetson.link.drops_on = " doctor --json"
     said = run(capfd, "doctor", "--host", "board", code=2)
     assert "`board` does not answer" in said
     assert "Traceback" not in said

@@ -109,7 +109,7 @@ def test_a_runtime_that_dies_there_is_said(board, folder):
     ],
 )  # fmt: skip
 def test_what_a_board_says_instead_is_one_line(board, folder, script, kind, words):
-    put_in_path(board, "python3", f"if test $2 = check; then echo '{{}}'; exit; fi; {script}")
+    put_in_path(board, "python3", f"if test $4 = check; then echo '{{}}'; exit; fi; {script}")
     with (
         pytest.raises(kind, match=words) as error,
         open_subjects([folder / "model.onnx"], threads=1, host=HOST),

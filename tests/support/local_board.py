@@ -34,14 +34,17 @@ async def _handle(process, home, environment, tasks, link):
     )
 
     async def feed():
-        with suppress(BrokenPipeError, ConnectionError):
-            while data := await process.stdin.read(CHUNK):
-                child.stdin.write(data)
-                await child.stdin.drain()
-        child.stdin.close()
+        try:
+            with suppress(BrokenPipeError, ConnectionError, asyncssh.Error):
+                while data := await process.stdin.read(CHUNK):
+                    child.stdin.write(data)
+                    await child.stdin.drain()
+        finally:
+            child.stdin.close()
 
     async def drain(source, target):
         while data := await source.read(CHUNK):
+            link.heard += data
             with suppress(BrokenPipeError, ConnectionError):  # a dropped link; the rest is lost
                 target.write(data)
 
@@ -58,7 +61,10 @@ def local_board(folder: Path, monkeypatch) -> Iterator[SimpleNamespace]:
     """Start the server and make `ssh board` lead to it.
 
     Yields the board's ``home`` and ``programs``, which come first in its PATH. A command that holds
-    the words ``link.drops_on`` loses its connection; after ``link.drop()`` all that are open do.
+    the words ``link.drops_on`` loses its connection; after ``link.drop()`` all that are open do,
+    and after ``link.lose()`` there are no others, either.
+    As under any server of ssh, what ran goes on, at the end of its standard input. What commands
+    print comes to ``link.heard``, too.
     """
     home, programs = folder / "home", folder / "bin"
     for each in (home, programs):
@@ -71,7 +77,7 @@ def local_board(folder: Path, monkeypatch) -> Iterator[SimpleNamespace]:
     key.write_private_key(folder / "key")
     (folder / "key").chmod(0o600)
     (folder / "authorized").write_bytes(key.export_public_key())
-    link = SimpleNamespace(drops_on="", open=[])
+    link = SimpleNamespace(drops_on="", open=[], heard=b"")
     tasks = []
     loop = asyncio.new_event_loop()
 
@@ -101,7 +107,12 @@ def local_board(folder: Path, monkeypatch) -> Iterator[SimpleNamespace]:
         for connection in link.open:
             connection.abort()
 
+    async def lose():
+        server.close()
+        await drop()
+
     link.drop = lambda: asyncio.run_coroutine_threadsafe(drop(), loop).result(30)
+    link.lose = lambda: asyncio.run_coroutine_threadsafe(lose(), loop).result(30)
 
     async def stop():
         server.close()

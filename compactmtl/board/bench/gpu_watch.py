@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from statistics import fmean, median
 from typing import Any
 
+from compactmtl.board.bench.thermometer import Source
 from compactmtl.board.bench.watch import Kind
 from compactmtl.board.nvml import GpuReading, Nvml
 
@@ -50,6 +51,11 @@ class GpuWatch:
 
         yield ran
         self._windows.append((kind, name, start, time.perf_counter(), runs))
+
+    @property
+    def thermometer(self) -> Source:
+        """Return what the driver tells of the GPU."""
+        return Source("GPU, by NVML", lambda: self._nvml.read().celsius)
 
     def describe(self) -> dict[str, Any]:
         """Return what was seen, for the record's ``device``; None: the GPU does not tell."""

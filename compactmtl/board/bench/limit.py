@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Protocol
 
 from compactmtl.board.errors import AskedError, RunError
+from compactmtl.board.undo import undo_all
 
 LOOKS = 4
 """How often it looks within the limit, and at least once a second."""
@@ -57,8 +58,6 @@ class TimeLimit:
         if not 0 < seconds < float("inf"):
             raise AskedError(f"time limit (={seconds:g}) must be a number of seconds above 0")
         self.seconds = seconds
-        self.undo: list[Callable[[], None]] = []
-        """What is called before the process is left."""
         self._leave = leave
         self._running: tuple[str, float] | None = None
         self._stop = threading.Event()
@@ -105,8 +104,7 @@ class TimeLimit:
 
     def _end(self, name: str) -> None:
         try:
-            for undo in self.undo:
-                undo()
+            undo_all()
         finally:
             sys.stderr.write(
                 f"error: `{name}` hangs: it did not return within {self.seconds:g} s; nothing was "

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from compactmtl.board.bench.gpu_watch import GpuWatch
-from compactmtl.board.bench.limit import TimeLimit
 from compactmtl.board.bench.watch import Watch
 from compactmtl.board.cudart import Cuda
 from compactmtl.board.errors import AskedError
@@ -20,7 +19,6 @@ def measure_on(
     *,
     lock_clocks: bool = False,
     record_to: Path | None = None,
-    limit: TimeLimit | None = None,
 ) -> dict[str, Any]:
     """Measure on a device.
 
@@ -29,7 +27,6 @@ def measure_on(
         run: The measurement; returns the record as JSON data.
         lock_clocks: Set a Jetson's clocks to their maximum meanwhile.
         record_to: Where a recording of all that was seen of a Jetson goes.
-        limit: Ends the process when a runtime hangs; it restores the clocks, too.
 
     Raises:
         AskedError: The device has no clocks of ours to lock, and nothing to record.
@@ -38,8 +35,7 @@ def measure_on(
     if device == JETSON:
         from compactmtl.board.jetson.measured import measure_watched
 
-        undo = limit.undo if limit is not None else None
-        return measure_watched(run, lock_clocks=lock_clocks, record_to=record_to, undo=undo)
+        return measure_watched(run, lock_clocks=lock_clocks, record_to=record_to)
     if lock_clocks or record_to is not None:
         raise AskedError(
             f"--lock-clocks and --record-tegrastats are for a Jetson, not for `{device}`",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,7 @@ from compactmtl.board.bench.misses import PacedResult, account
 from compactmtl.board.bench.paced import Pace, run_paced
 from compactmtl.board.bench.prepare import prepare
 from compactmtl.board.bench.run import Settings
-from compactmtl.board.bench.thermometer import Thermometer, hottest_zone
+from compactmtl.board.bench.thermometer import LINUX, Source, Thermometer
 from compactmtl.board.errors import AskedError
 from compactmtl.board.files import read_bytes, sha256
 from compactmtl.board.stored import Stored
@@ -64,6 +64,7 @@ class PacedSection:
         verdict: ``missed`` where there were more.
         alongside: What ran beside it; None: nothing of ours.
         found: The figures.
+        thermometer: Where its temperatures come from; empty: nothing told any.
     """
 
     candidate: str
@@ -71,6 +72,12 @@ class PacedSection:
     verdict: Literal["ok", "missed"]
     alongside: Beside | None
     found: PacedResult
+    thermometer: str = ""
+
+    def judged(self, max_misses: int | None) -> "PacedSection":
+        """Return it with a verdict by the most misses that are accepted; None: any number."""
+        missed = max_misses is not None and self.found.num_misses > max_misses
+        return replace(self, max_misses=max_misses, verdict="missed" if missed else "ok")
 
 
 def the_one(items: Mapping[str, Item]) -> str:
@@ -93,7 +100,7 @@ def measure_paced(
     settings: Settings,
     *,
     stored: Stored | None = None,
-    temperature: Callable[[], float | None] = hottest_zone,
+    thermometer: Source = LINUX,
     limit: TimeLimit | None = None,
     on_frame: Callable[[], None] | None = None,
 ) -> PacedSection:
@@ -104,7 +111,7 @@ def measure_paced(
         plan: What is asked.
         settings: Threads, batch and size, which hold for the other artefact, too.
         stored: Samples to run on; None: random values.
-        temperature: Returns degrees Celsius; None where it cannot be told.
+        thermometer: What is read once a second.
         limit: The longest that a call may take, already looking.
         on_frame: Called after each frame.
 
@@ -135,14 +142,14 @@ def measure_paced(
                     size=settings.size or _size_of(ready.inputs),
                 )
             )
-        with Thermometer(temperature) as thermometer:
+        with Thermometer(thermometer) as readings:
             frames = run_paced(ready.call, plan.pace, name=name, limit=limit, on_frame=on_frame)
     if plan.other is not None:  # what it did is known when it has ended
         digest = sha256(read_bytes(plan.other))
         beside = Beside(plan.other.name, digest, **asdict(competitor))
-    found = account(frames, plan.pace, thermometer.readings)
-    missed = plan.max_misses is not None and found.num_misses > plan.max_misses
-    return PacedSection(name, plan.max_misses, "missed" if missed else "ok", beside, found)
+    found = account(frames, plan.pace, readings.readings)
+    told = thermometer.name if readings.readings else ""
+    return PacedSection(name, None, "ok", beside, found, told).judged(plan.max_misses)
 
 
 def _size_of(inputs: Mapping[str, Array]) -> tuple[int, int] | None:

@@ -44,6 +44,11 @@ def paced_lines(paced: Mapping[str, Any] | None) -> list[str]:
     if other is not None:
         rate = other["num_calls"] / other["seconds"]
         lines.append(f"alongside: {other['file']}, {rate:.1f} calls/s, {other['runtime']}")
-    if all(window["temperature_c"] is None for window in found["windows"]):
-        lines.append("temperature: unavailable")
+    known = [w["temperature_c"] for w in found["windows"] if w["temperature_c"] is not None]
+    lines.append(
+        f"temperature: {known[0]:.1f} C at first, {known[-1]:.1f} at last, {max(known):.1f} at "
+        f"most; {paced['thermometer'] or 'of unknown origin'}"
+        if known
+        else "temperature: unavailable"
+    )
     return lines

@@ -20,6 +20,14 @@ class Reading:
     celsius: float
 
 
+@dataclass(frozen=True)
+class Source:
+    """What tells temperatures: its name, and what reads degrees Celsius; None: it cannot tell."""
+
+    name: str
+    read: Callable[[], float | None]
+
+
 def hottest_zone(zones: Path = ZONES) -> float | None:
     """Return the highest temperature in degrees Celsius that Linux tells; None if it tells none.
 
@@ -36,22 +44,23 @@ def hottest_zone(zones: Path = ZONES) -> float | None:
     return max(found, default=None)
 
 
+LINUX = Source("hottest thermal zone of the machine, by Linux", hottest_zone)
+
+
 class Thermometer:
     """Reads while its block runs, in a thread of its own.
 
     Args:
-        read: Returns degrees Celsius, or None where they cannot be told.
+        source: What is read.
         every_s: Seconds between two readings.
 
     Attributes:
         readings: What was read, in order; empty where nothing could be.
     """
 
-    def __init__(
-        self, read: Callable[[], float | None] = hottest_zone, *, every_s: float = 1.0
-    ) -> None:
+    def __init__(self, source: Source = LINUX, *, every_s: float = 1.0) -> None:
         self.readings: list[Reading] = []
-        self._read, self._every_s = read, every_s
+        self._read, self._every_s = source.read, every_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 

@@ -59,7 +59,10 @@ def bench_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
     from compactmtl.board.bench.limit import TimeLimit
     from compactmtl.board.bench.on_device import measure_on
     from compactmtl.board.bench.paced_run import measure_paced, the_one
+    from compactmtl.board.bench.progress import Progress
     from compactmtl.board.bench.run import Settings, measure
+    from compactmtl.board.bench.watch import Unwatched
+    from compactmtl.board.engine_gpu import check_fits
     from compactmtl.board.machine import describe
 
     settings = Settings(
@@ -83,6 +86,8 @@ def bench_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
         )
         if asked.cuda_graph:
             check_graph(items)
+        for item in items.values():
+            check_fits(item.path)  # before anything starts CUDA
         plan = plan_of(asked)
         if plan is not None:
             the_one(items)
@@ -97,9 +102,18 @@ def bench_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
                 left_out=job.left_out,
                 watch=watch,
                 limit=limit,
+                on_round=Progress("rounds"),
             )
             if plan is not None:
-                section = measure_paced(items, plan, settings, stored=stored, limit=limit)
+                section = measure_paced(
+                    items,
+                    plan,
+                    settings,
+                    stored=stored,
+                    thermometer=(watch or Unwatched()).thermometer,
+                    limit=limit,
+                    on_frame=Progress("frames", plan.pace.num_frames),
+                )
                 document["paced"] = asdict(section)
             return document
 
@@ -108,7 +122,6 @@ def bench_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
             run,
             lock_clocks=asked.lock_clocks,
             record_to=asked.record_tegrastats,
-            limit=limit,
         )
     for line in [*lines_of(document), *paced_lines(document.get("paced"))]:
         say(line)

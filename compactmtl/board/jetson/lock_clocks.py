@@ -7,12 +7,13 @@ The one place that changes a setting of the board, and only where the user asks 
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from compactmtl.board.errors import NotHereError
+from compactmtl.board.undo import to_undo
 
 COMMAND = "jetson_clocks"
 SECONDS = 60
@@ -21,10 +22,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def locked_clocks() -> Iterator[Callable[[], None]]:
-    """Lock the clocks in the block; whatever ends it, they are restored.
-
-    Yields what restores them, for who ends the process without leaving the block.
+def locked_clocks() -> Iterator[None]:
+    """Lock the clocks in the block; whatever ends it, or the process, they are restored.
 
     Raises:
         NotHereError: There is no ``jetson_clocks``, or it refuses; nothing was changed then.
@@ -35,7 +34,8 @@ def locked_clocks() -> Iterator[Callable[[], None]]:
         before = {each: signal.signal(each, _interrupt) for each in SIGNALS}
         try:
             _run()
-            yield lambda: _run("--restore", stored)
+            with to_undo(lambda: _run("--restore", stored)):
+                yield
         finally:
             # A second signal must not cut the restoring short.
             for each in (*SIGNALS, signal.SIGINT):
@@ -49,6 +49,8 @@ def locked_clocks() -> Iterator[Callable[[], None]]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    for each in SIGNALS:  # a second one must not cut short what is undone
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

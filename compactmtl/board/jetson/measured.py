@@ -32,7 +32,6 @@ def measure_watched(
     *,
     lock_clocks: bool = False,
     record_to: Path | None = None,
-    undo: list[Callable[[], None]] | None = None,
 ) -> dict[str, Any]:
     """Watch the board, idle and then measuring, and put what was seen under ``device``.
 
@@ -40,7 +39,6 @@ def measure_watched(
         run: The measurement; returns a bench record as JSON data.
         lock_clocks: Set all clocks to their maximum meanwhile; needs root.
         record_to: Where everything that was seen is written, to be replayed.
-        undo: Gets what restores the clocks, for who ends the process without leaving this call.
 
     Raises:
         NotHereError: This is no Jetson, or its clocks cannot be locked.
@@ -49,9 +47,7 @@ def measure_watched(
     check_jetson()
     with ExitStack() as stack:
         if lock_clocks:
-            restore = stack.enter_context(locked_clocks())
-            if undo is not None:
-                undo.append(restore)
+            stack.enter_context(locked_clocks())
         watch = stack.enter_context(watching())
         watch.idle()
         document = run(watch)

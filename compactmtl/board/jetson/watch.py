@@ -7,16 +7,20 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from compactmtl.board.bench.thermometer import ZONES, Source, hottest_zone
 from compactmtl.board.jetson.clocks import read_clocks
 from compactmtl.board.jetson.detect import Jetson, detect
 from compactmtl.board.jetson.power_mode import read_power_mode
 from compactmtl.board.jetson.recording import Kind, Recording, Window
 from compactmtl.board.jetson.sampler import Sampler
+from compactmtl.board.jetson.tegrastats import parse_line
 from compactmtl.board.jetson.throttle import read_over_current
 
 ROOT_VARIABLE = "COMPACTMTL_BOARD_ROOT"
 """Where the board's files lie, if not under ``/``: a simulated board, and called so everywhere."""
 IDLE_SECONDS = 2.0
+STALE_S = 2.0
+"""An older line of tegrastats says nothing of now."""
 
 
 def board_root() -> Path:
@@ -35,6 +39,7 @@ class Watch:
     def __init__(self, recording: Recording, clock: Callable[[], float]) -> None:
         self.recording = recording
         self._clock = clock
+        self.thermometer = Source("hottest sensor of the Jetson", self._hottest)
 
     @contextmanager
     def window(self, kind: Kind, name: str = "") -> Iterator[Callable[[], None]]:
@@ -47,6 +52,15 @@ class Watch:
 
         yield ran
         self.recording.windows.append(Window(kind, name, start, self._clock(), runs))
+
+    def _hottest(self) -> float | None:
+        """Return what tegrastats told last; where it tells nothing, the board's thermal zones."""
+        readings = self.recording.readings
+        if readings and self._clock() - readings[-1].at_s < STALE_S:
+            told = parse_line(readings[-1].line).temperatures_c
+            if told:
+                return max(told.values())
+        return hottest_zone(board_root() / ZONES.relative_to("/"))
 
     def idle(self, sleep: Callable[[float], None] = time.sleep) -> None:
         """Do nothing for two seconds, for the board's power when nothing runs."""

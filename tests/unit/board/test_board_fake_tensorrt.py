@@ -13,7 +13,9 @@ from onnx import helper
 from compactmtl.board.artefact import TIMING_CACHE, write_engine
 from compactmtl.board.bindings import Bindings, installed_version, load_bindings
 from compactmtl.board.build import build
+from compactmtl.board.engine_gpu import why_not_fit
 from compactmtl.board.errors import AskedError, BuildError, DamagedError, MissingPackageError
+from compactmtl.board.nvml import Gpu
 from compactmtl.board.onnx_file import read_onnx
 from compactmtl.board.prepared import build_prepared, write_prepared
 from compactmtl.board.recipe import BuildRecipe
@@ -160,6 +162,27 @@ def test_timings_are_kept_for_the_next_build(fake, source):
     cache.write_bytes(b"foreign")  # of another GPU: TensorRT does not take it
     write_engine(fake(), source, path, BuildRecipe())
     assert cache.read_bytes() == b"more"
+
+
+def test_tensorrt_builds_for_the_gpu_it_runs_on(fake, source, monkeypatch):
+    orin, ada, turing = Gpu("Orin", "8.7"), Gpu("NVIDIA A", "8.9"), Gpu("NVIDIA C", "7.5")
+    tensorrt = fake()
+    path = source.with_name("model.engine")
+    monkeypatch.setattr("compactmtl.board.artefact.find_gpus", lambda: (orin,))
+    sidecar = write_engine(tensorrt, source, path, BuildRecipe())
+    assert sidecar["build"]["compute_capabilities"] == ["8.7"]
+    assert why_not_fit(path, [orin]) == ""
+    assert "compute capability 8.7; the one on `board` has 8.9" in why_not_fit(
+        path, [ada], where="on `board`"
+    )
+    write_engine(tensorrt, source, path, BuildRecipe(hardware_compatible=True))
+    assert why_not_fit(path, [ada]) == ""
+    assert "8.0 (Ampere) or later" in why_not_fit(path, [turing])
+    for unknown in ((), (ada, turing)):  # nobody tells, or which of them built it
+        monkeypatch.setattr("compactmtl.board.artefact.find_gpus", lambda found=unknown: found)
+        sidecar = write_engine(tensorrt, source, path, BuildRecipe())
+        assert sidecar["build"]["compute_capabilities"] == []
+        assert why_not_fit(path, [turing]) == ""
 
 
 def test_an_engine_of_another_flavour_is_never_written(fake, source):

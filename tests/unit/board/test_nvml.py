@@ -96,6 +96,11 @@ def test_energy_is_mean_power_times_time_per_call(monkeypatch):
     assert "never run on hardware" in found["evidence"]
 
 
+def test_a_paced_run_reads_the_gpus_own_temperature():
+    thermometer = GpuWatch(Nvml("0000:01:00.0", library())).thermometer
+    assert (thermometer.name, thermometer.read()) == ("GPU, by NVML", 61)
+
+
 def test_the_block_reads_until_it_ends(monkeypatch):
     monkeypatch.setattr(gpu_watch, "INTERVAL_S", 0.001)
     closed = []

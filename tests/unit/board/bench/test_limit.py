@@ -17,6 +17,7 @@ from compactmtl.board.bench.items import Item
 from compactmtl.board.bench.limit import TimeLimit
 from compactmtl.board.bench.run import Settings, measure
 from compactmtl.board.tensors import InputInfo
+from compactmtl.board.undo import to_undo
 place, calls = sys.argv[1], 0
 def run(inputs):
     global calls
@@ -34,8 +35,7 @@ def load():
     if place == "load":
         time.sleep(600)
     return Session()
-with TimeLimit(0.2) as limit:
-    limit.undo.append(lambda: print("undone", flush=True))
+with TimeLimit(0.2) as limit, to_undo(lambda: print("undone", flush=True)):
     measure({"model": Item(Path(sys.executable), load)},
             Settings(seconds=0, rounds=50), environment={}, limit=limit)
 print("done")

@@ -18,6 +18,7 @@ from compactmtl.board.bench.paced_run import PacedPlan, measure_paced
 from compactmtl.board.bench.paced_verb import add_paced, make_plan, plan_of
 from compactmtl.board.bench.paced_words import missed, paced_lines
 from compactmtl.board.bench.run import Settings
+from compactmtl.board.bench.thermometer import Source
 from compactmtl.board.command import main
 from compactmtl.board.errors import AskedError, MissedError, RunError
 from compactmtl.board.words import parse_duration
@@ -39,7 +40,8 @@ SETTINGS = Settings(size=(4, 6))
 
 def measured(path, plan, **options):
     items = items_of({"relu": path}, threads=1)
-    return measure_paced(items, plan, SETTINGS, temperature=lambda: 40.0, **options)
+    warm = Source("a test", lambda: 40.0)
+    return measure_paced(items, plan, SETTINGS, thermometer=warm, **options)
 
 
 def test_alone_and_with_misses_that_are_accepted_or_not(relu):
@@ -49,7 +51,18 @@ def test_alone_and_with_misses_that_are_accepted_or_not(relu):
     assert section.found.num_frames == 20 == section.found.num_dropped + len(frames)
     assert (section.verdict, section.alongside) == ("ok", None)
     assert missed(asdict(section)) is None
-    assert paced_lines(asdict(section))[0].startswith("relu at 200 frames/s for 0.1 s: ")
+    lines = paced_lines(asdict(section))
+    assert lines[0].startswith("relu at 200 frames/s for 0.1 s: ")
+    assert lines[-1].startswith("temperature: ")  # so short a run may hold no reading
+    document = asdict(section)
+    for window, celsius in zip(
+        document["found"]["windows"], (None, 40.0, 52.5, 51.0), strict=False
+    ):
+        window["temperature_c"] = celsius
+    document["thermometer"] = "a test"
+    assert paced_lines(document)[-1] == (
+        "temperature: 40.0 C at first, 51.0 at last, 52.5 at most; a test"
+    )
 
     never = PacedPlan(Pace(rate=200, deadline_ms=1e-9, seconds=0.1), max_misses=19)
     section = measured(relu, never)

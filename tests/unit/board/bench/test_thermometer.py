@@ -1,6 +1,6 @@
 import threading
 
-from compactmtl.board.bench.thermometer import Thermometer, hottest_zone
+from compactmtl.board.bench.thermometer import Source, Thermometer, hottest_zone
 
 
 def zone(folder, number, text):
@@ -26,7 +26,7 @@ def test_it_reads_while_the_block_runs_and_not_after():
             read_twice.set()
         return celsius
 
-    with Thermometer(read, every_s=0.001) as thermometer:
+    with Thermometer(Source("a test", read), every_s=0.001) as thermometer:
         assert read_twice.wait(30)
     readings = list(thermometer.readings)
     assert [each.celsius for each in readings[:2]] == [40.0, 41.0]  # None is not kept

@@ -43,6 +43,24 @@ def test_what_was_seen_is_in_the_record_and_in_the_recording(programs, tmp_path)
     assert not (programs / "calls").exists()  # clocks are left alone
 
 
+def test_a_paced_run_reads_the_boards_own_temperature(programs, tmp_path, monkeypatch):
+    zone = tmp_path / "root/sys/class/thermal/thermal_zone0/temp"
+    zone.parent.mkdir(parents=True)
+    zone.write_text("61500\n")
+
+    def wait(watch):
+        while not watch.recording.readings:
+            pass
+        assert watch.thermometer.read() == 49.312  # the hottest of tegrastats' line
+        monkeypatch.setattr(module, "STALE_S", 0.0)  # it has fallen silent
+        assert watch.thermometer.read() == 61.5
+        zone.unlink()
+        assert watch.thermometer.read() is None
+        return {"format_version": 2, "device": {}}
+
+    measure_on("jetson", wait)
+
+
 def test_clocks_are_locked_before_they_are_read_and_restored_after(programs, tmp_path):
     root = tmp_path / "root/sys/class/devfreq/17000000.gpu/min_freq"
     put_program(

@@ -8,6 +8,7 @@ from simulated_jetson import put_program
 
 from compactmtl.board.errors import NotHereError
 from compactmtl.board.jetson.lock_clocks import locked_clocks
+from compactmtl.board.undo import undo_all
 
 
 @pytest.fixture
@@ -37,8 +38,8 @@ def test_a_signal_restores_them_and_the_handlers(number, calls):
 
 
 def test_who_ends_the_process_can_restore_them(calls):
-    with locked_clocks() as restore:
-        restore()
+    with locked_clocks():
+        undo_all()
         assert calls() == ALL
 
 
