@@ -55,10 +55,8 @@ def test_alone_and_with_misses_that_are_accepted_or_not(relu):
     assert lines[0].startswith("relu at 200 frames/s for 0.1 s: ")
     assert lines[-1].startswith("temperature: ")  # so short a run may hold no reading
     document = asdict(section)
-    for window, celsius in zip(
-        document["found"]["windows"], (None, 40.0, 52.5, 51.0), strict=False
-    ):
-        window["temperature_c"] = celsius
+    for number, window in enumerate(document["found"]["windows"]):
+        window["temperature_c"] = {1: 40.0, 2: 52.5, 3: 51.0}.get(number)
     document["thermometer"] = "a test"
     assert paced_lines(document)[-1] == (
         "temperature: 40.0 C at first, 51.0 at last, 52.5 at most; a test"
