@@ -77,6 +77,7 @@ def bench(
       compactmtl bench a.onnx b.xml --size 96x128 --seconds 5 --out ab.json
       compactmtl bench --torch eager --torch compile
       compactmtl bench --device jetson --host user@board
+      compactmtl bench model.onnx --rate 30 --deadline-ms 12 --duration 10m --host user@board
       compactmtl bench --baseline good.json --max-regression 5%
     """
     from compactmtl.bench import bench as run

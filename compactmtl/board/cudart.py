@@ -1,11 +1,15 @@
 """The few calls of the CUDA runtime that running an engine takes, through ctypes.
 
-PyCUDA and cuda-python are not on a Jetson; ``libcudart`` is wherever TensorRT is.
+PyCUDA and cuda-python are not on a Jetson; ``libcudart`` is wherever TensorRT is, or in the wheels
+that torch and ONNX Runtime bring on a workstation.
 """
 
 import ctypes
 import ctypes.util
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
@@ -22,12 +26,21 @@ Array = npt.NDArray[Any]
 
 
 class Cuda:
-    """A CUDA runtime with one stream; all copies and waits go through it."""
+    """A CUDA runtime with one stream; all copies and waits go through it.
+
+    Raises:
+        NotHereError: There is no CUDA runtime, or no GPU that it can use.
+    """
 
     def __init__(self) -> None:
         self._library = _load()
         stream = ctypes.c_void_p()
-        self._check("cudaStreamCreate", ctypes.byref(stream))
+        try:
+            self._check("cudaStreamCreate", ctypes.byref(stream))
+        except RunError as error:
+            raise NotHereError(
+                f"CUDA does not start on this machine: {error.message}", hint="try nvidia-smi"
+            ) from error
         self.stream = stream.value or 0
 
     def allocate(self, size_bytes: int) -> int:
@@ -122,13 +135,18 @@ class Cuda:
 
 
 def _load() -> ctypes.CDLL:
-    for name in (*LIBRARIES, ctypes.util.find_library("cudart") or ""):
-        if name:
-            try:
-                return ctypes.CDLL(name)
-            except OSError:
-                continue
+    for name in _candidates():
+        with suppress(OSError):
+            return ctypes.CDLL(name)
     raise NotHereError(
         f"no CUDA runtime: none of {', '.join(LIBRARIES)} loads",
         hint="engines run on a machine with an NVIDIA GPU and CUDA",
     )
+
+
+def _candidates() -> Iterator[str]:
+    yield from LIBRARIES
+    if found := ctypes.util.find_library("cudart"):
+        yield found
+    for folder in sys.path:
+        yield from map(str, sorted(Path(folder, "nvidia").glob("*/lib/libcudart.so.*")))

@@ -30,13 +30,17 @@ class Progress:
         self._what = what
         self._of = "" if total is None else f" of {total}"
         self._say, self._clock = say or _to_stderr, clock
-        self._count, self._said = 0, clock()
+        self._count = 0
+        self._said: float | None = None
 
     def __call__(self) -> None:
         """Count one more."""
         self._count += 1
-        if self._clock() - self._said >= EVERY_S:
-            self._said = self._clock()
+        now = self._clock()
+        if self._said is None:  # what came before the first one is not counted
+            self._said = now
+        elif now - self._said >= EVERY_S:
+            self._said = now
             self._say(f"{self._what}: {self._count}{self._of}")
 
 
