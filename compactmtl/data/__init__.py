@@ -68,6 +68,11 @@ DATASETS: "dict[str, BuiltInDataset]" = {
         BuiltInDataset("nuclei_128", "compactmtl.data.nuclei", "Nuclei"),
         BuiltInDataset("camvid_160x120", "compactmtl.data.camvid", "CamVid"),
         BuiltInDataset("nyuv2", "compactmtl.data.nyuv2", "NyuV2"),
+        BuiltInDataset("nyuv2_mat", "compactmtl.data.nyuv2_mat", "NyuV2Mat", "nyuv2"),
+        BuiltInDataset("nyud", "compactmtl.data.nyud", "Nyud", "NYUD_MT"),
+        BuiltInDataset(
+            "celebamask_hq", "compactmtl.data.celebamask", "CelebAMaskHq", "CelebAMask-HQ"
+        ),
         BuiltInDataset("cifar100", "compactmtl.data.cifar100", "Cifar100", "cifar-100-python"),
         BuiltInDataset("cifar100_subset", "compactmtl.data.cifar100", "Cifar100Subset"),
     )

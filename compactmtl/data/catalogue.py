@@ -50,6 +50,52 @@ CATALOGUE: dict[str, Known] = {
             takes_folder=True,
         ),
         Known(
+            "nyuv2_mat",
+            "nyuv2",
+            ("nyu_depth_v2_labeled.mat", "splits.mat", "classMapping40.mat", "class13Mapping.mat"),
+            "nyu_depth_v2_labeled.mat, splits.mat, classMapping40.mat, class13Mapping.mat; "
+            "normals are computed",
+            "the authors' page (NYU Depth Dataset V2: labelled data set, and splits.mat of "
+            "Indoor Segmentation); the two mappings: github.com/ankurhanda/nyuv2-meta-data",
+            "Silberman et al. (2012), for research",
+            {"train+val": 795, "test": 654},
+            takes_folder=True,
+            extra="nyuv2",
+        ),
+        Known(
+            "nyud",
+            "NYUD_MT",
+            (
+                "images/",
+                "segmentation/",
+                "depth/",
+                "normals/",
+                "gt_sets/train.txt",
+                "gt_sets/val.txt",
+            ),
+            "images/*.jpg, segmentation/*.png, {depth,normals}/*.npy, gt_sets/*.txt",
+            "NYUD_MT of the authors of ASTMT; github.com/facebookresearch/astmt links it",
+            "Silberman et al. (2012), for research",
+            {"train+val": 795, "test": 654},
+            takes_folder=True,
+        ),
+        Known(
+            "celebamask_hq",
+            "CelebAMask-HQ",
+            (
+                "CelebA-HQ-img/",
+                "CelebAMask-HQ-mask-anno/|CelebAMaskHQ-mask-anno/",
+                "CelebAMask-HQ-attribute-anno.txt",
+                "CelebA-HQ-to-CelebA-mapping.txt",
+            ),
+            "CelebA-HQ-img/{k}.jpg, CelebAMask-HQ-mask-anno/{k // 2000}/{k:05d}_{part}.png, "
+            "two .txt files",
+            "github.com/switchablenorms/CelebAMask-HQ links it",
+            "non-commercial research",
+            {"train": 24_183, "val": 2_993, "test": 2_824},
+            takes_folder=True,
+        ),
+        Known(
             "cifar100",
             "cifar-100-python",
             ("train", "test"),

@@ -1,30 +1,27 @@
 """NYUv2 with segmentation, depth and normals, as .npy files in the layout of MTAN's authors."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from compactmtl.data.arrays import read_array
 from compactmtl.data.checks import check_split
 from compactmtl.data.folder import data_folder
-from compactmtl.errors import CorruptFileError, DataError, MissingFileError, UsageError
+from compactmtl.data.nyuv2_classes import CLASSES_13
+from compactmtl.data.scene_augment import augmented
+from compactmtl.data.splits import check_val_share, training_part
+from compactmtl.errors import CorruptFileError, DataError, MissingFileError
 from compactmtl.multitask import make_task
 from compactmtl.multitask.task import Task
 
-CLASSES = (
-    "bed", "books", "ceiling", "chair", "floor", "furniture", "objects", "picture", "sofa",
-    "table", "tv", "wall", "window",
-)  # fmt: skip
 KINDS = {"image": "image", "seg": "label", "depth": "depth", "normals": "normal"}
 """What a sample holds, and the folder it lies in."""
 CHANNELS = {"image": 3, "label": 0, "depth": 1, "normal": 3}
 """Size of the last axis; 0: there is none."""
-SCALES = (1.0, 1.2, 1.5)
-"""Zooms of the augmentation, as in the published code."""
 
 
 class NyuV2:
@@ -70,16 +67,12 @@ class NyuV2:
         augment: bool = False,
     ) -> None:
         check_split(self.name, split)
-        if not 0 <= val_share <= 0.5:
-            raise UsageError(f"data set `{self.name}`: val_share (={val_share}) must be 0 to 0.5")
+        check_val_share(self.name, val_share)
         is_test = split == "test" or (split == "val" and val_share == 0)
         self._folder = data_folder(root) / folder / ("val" if is_test else "train")
-        indices = np.arange(_count(self._folder))
-        if not is_test and val_share > 0:
-            is_val = indices % round(1 / val_share) == 0
-            indices = indices[is_val == (split == "val")]
+        number = _count(self._folder)
         self.split, self.augment = split, augment and split == "train"
-        self._indices = [int(index) for index in indices]
+        self._indices = list(range(number)) if is_test else training_part(number, split, val_share)
         if self._indices:
             self[0]  # what is wrong with the files shows now
 
@@ -88,7 +81,7 @@ class NyuV2:
         """Return the tasks this data set has targets for, whatever its arguments."""
         return {
             "seg": make_task(
-                "seg", "segmentation", {"num_classes": len(CLASSES), "classes": CLASSES}
+                "seg", "segmentation", {"num_classes": len(CLASSES_13), "classes": CLASSES_13}
             ),
             "depth": make_task("depth", "depth", {}),
             "normals": make_task("normals", "normals", {}),
@@ -107,10 +100,10 @@ class NyuV2:
                 + ", ".join(f"{name} {size[0]}x{size[1]}" for name, size in sizes.items())
             )
         label = np.rint(arrays["seg"]).astype(np.int64)
-        if label.max() >= len(CLASSES):
+        if label.max() >= len(CLASSES_13):
             raise DataError(
                 f"`{self._folder / 'label' / f'{number}.npy'}` has label {label.max()}, expected "
-                f"-1 to {len(CLASSES) - 1}"
+                f"-1 to {len(CLASSES_13) - 1}"
             )
         planes = {
             name: torch.from_numpy(np.ascontiguousarray(arrays[name].transpose(2, 0, 1)))
@@ -118,25 +111,12 @@ class NyuV2:
         }
         sample = {"seg": torch.from_numpy(label).clamp(min=-1), **planes}
         if self.augment:
-            sample = _mirrored(_zoomed(sample))
+            sample = augmented(sample)
         return sample.pop("image"), sample
 
-    def _read(self, kind: str, number: int) -> npt.NDArray[Any]:
+    def _read(self, kind: str, number: int) -> npt.NDArray[np.float32]:
         path = self._folder / kind / f"{number}.npy"
-        try:
-            array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-        except FileNotFoundError as error:
-            raise MissingFileError(
-                f"no such file: `{path}`, though `{self._folder / 'image'}` has so many",
-                hint="`compactmtl data check DIR` lists what is missing",
-            ) from error
-        except (ValueError, EOFError, OSError) as error:
-            raise CorruptFileError(f"`{path}` is no array of numbers: {error}") from error
-        channels = CHANNELS[kind]
-        expected = "(H, W)" if not channels else f"(H, W, {channels})"
-        if array.ndim != (3 if channels else 2) or (channels and array.shape[2] != channels):
-            raise CorruptFileError(f"`{path}` has shape {array.shape}, expected {expected}")
-        array = array.astype(np.float32)
+        array = read_array(path, CHANNELS[kind])
         if kind == "image" and array.max(initial=0.0) > 1.5:
             raise CorruptFileError(
                 f"`{path}` has values up to {array.max():g}, expected 0 to 1",
@@ -154,36 +134,3 @@ def _count(folder: Path) -> int:
             hint="`compactmtl data check DIR` says what a folder is and what is missing",
         )
     return sum(1 for _ in images.glob("*.npy"))
-
-
-def _zoomed(sample: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Cut a part out and enlarge it: what is seen comes nearer by the same factor."""
-    scale = SCALES[int(torch.randint(len(SCALES), ()))]
-    height, width = sample["seg"].shape
-    rows, columns = int(height / scale), int(width / scale)
-    top = int(torch.randint(height - rows + 1, ()))
-    left = int(torch.randint(width - columns + 1, ()))
-    part = {n: t[..., top : top + rows, left : left + columns] for n, t in sample.items()}
-    size = (height, width)
-
-    def smooth(x: Tensor) -> Tensor:
-        return F.interpolate(x[None], size, mode="bilinear", align_corners=True)[0]
-
-    def nearest(x: Tensor) -> Tensor:
-        return F.interpolate(x[None], size, mode="nearest")[0]
-
-    return {
-        "image": smooth(part["image"]),
-        "seg": nearest(part["seg"][None].float())[0].long(),
-        "depth": nearest(part["depth"]) / scale,
-        "normals": smooth(part["normals"]),
-    }
-
-
-def _mirrored(sample: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Mirror half of the samples: normals turn their x over."""
-    if bool(torch.rand(()) < 0.5):
-        return sample
-    sample = {name: tensor.flip(-1) for name, tensor in sample.items()}
-    sample["normals"] = sample["normals"] * torch.tensor([-1.0, 1.0, 1.0])[:, None, None]
-    return sample

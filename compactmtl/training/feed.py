@@ -38,7 +38,7 @@ class Feed:
         )
         self._sampler = cast(EpochSampler, batches.sampler)
         self._train = cast(Batches, fabric.setup_dataloaders(batches))
-        self._subset_order(0)  # a subset that cannot be shows now
+        self.subset_samples(0)  # a subset that cannot be shows now
         self.steps_per_epoch = self._num_batches(num_train)
 
     def train(self, epoch: int) -> Batches:
@@ -48,20 +48,21 @@ class Feed:
 
     def subset(self, epoch: int) -> Batches:
         """Return the batches that train the task factors in this epoch."""
-        order, batch = self._subset_order(epoch), self.recipe.data.batch_size
+        order, batch = self.subset_samples(epoch), self.recipe.data.batch_size
         return self._in_order(self.parts.train_data, order, epoch, drop_last=len(order) >= batch)
 
     @property
     def num_subset_batches(self) -> int:
         """Count the batches of ``subset``, the same in every epoch."""
-        return self._num_batches(len(self._subset_order(0)))
+        return self._num_batches(len(self.subset_samples(0)))
 
     def val(self, epoch: int) -> Batches:
         """Return the whole validation split in its own order."""
         order = range(len(self.parts.val_data))
         return self._in_order(self.parts.val_data, order, epoch, drop_last=False)
 
-    def _subset_order(self, epoch: int) -> list[int]:
+    def subset_samples(self, epoch: int) -> list[int]:
+        """Return which training samples ``subset`` holds in an epoch."""
         section, num_train = self.recipe.overparam, len(self.parts.train_data)
         subset = 0.0 if section is None else section.subset
         if subset > num_train and subset > 1:

@@ -14,6 +14,7 @@ from compactmtl.multitask.baseline import constant_baseline
 from compactmtl.multitask.task import Task
 from compactmtl.recipe import Recipe
 from compactmtl.training.assemble import assemble, run_info, without_init
+from compactmtl.training.coverage import check_coverage
 from compactmtl.training.device import make_fabric
 from compactmtl.training.feed import Feed
 from compactmtl.training.interrupt import sigterm_as_interrupt
@@ -113,6 +114,7 @@ def fit(
         feed = Feed(recipe, parts, fabric)
         learner = Learner(recipe, parts.model, parts.tasks, fabric, feed.steps_per_epoch, reporter)
         check_first(fabric, parts.model, feed, parts.tasks, recipe.train, reporter)
+        check_coverage(recipe, parts, feed, reporter)
         info = run_info(recipe, parts, run.folder, str(fabric.device), state.epoch if state else 0)
         if state is None:
             baseline = constant_baseline(parts.tasks, feed.val(0))

@@ -4,7 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from celebamask_layout import write_celebamask
+from nyud_layout import write_nyud
 from nyuv2_layout import write_nyuv2
+from nyuv2_mat_layout import write_nyuv2_mat
 from PIL import Image
 
 from compactmtl.cli import app
@@ -58,6 +61,29 @@ def test_what_is_missing_is_said_with_exit_code_16(tmp_path, capsys):
     (place / "train/normal").rename(tmp_path / "elsewhere")
     assert app.run(["data", "check", str(place), "--out", str(tmp_path / "a.png")]) == 16
     assert "normal` is missing" in capsys.readouterr().err.replace("/`", "`")
+
+
+@pytest.mark.parametrize(
+    ("write", "folder", "name", "counts"),
+    [
+        (write_nyud, "NYUD_MT", "nyud", [5, 1, 3]),
+        (write_celebamask, "CelebAMask-HQ", "celebamask_hq", [4, 2, 2]),
+        (write_nyuv2_mat, "nyuv2", "nyuv2_mat", [5, 1, 2]),
+    ],
+)
+def test_each_layout_is_told_and_counted(tmp_path, capsys, write, folder, name, counts):
+    if name == "nyuv2_mat":
+        pytest.importorskip("h5py", reason='pip install "compactmtl[nyuv2]"')
+        pytest.importorskip("scipy", reason='pip install "compactmtl[nyuv2]"')
+    place = write(tmp_path / "d") / folder
+    renamed = place.rename(tmp_path / "anything")
+    call = ["data", "check", str(renamed), "--set", "size=[24, 32]", "--json"]
+    code = app.run([*call, "--out", str(tmp_path / "a.png")])
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    (found,) = json.loads(printed.out)["data_sets"]
+    assert found["data"] == name
+    assert [split["num_samples"] for split in found["splits"]] == counts
 
 
 def test_wrong_calls_are_usage_errors(tmp_path, capsys):

@@ -43,7 +43,7 @@ def test_a_sample_is_what_the_files_hold(root):
 
 def test_augmentation_keeps_geometry(root, monkeypatch):
     plain, data = NyuV2("train", root, val_share=0), NyuV2("train", root, val_share=0, augment=True)
-    monkeypatch.setattr("compactmtl.data.nyuv2.SCALES", (1.0,))
+    monkeypatch.setattr("compactmtl.data.scene_augment.SCALES", (1.0,))
     image, targets = plain[3]
     seen = set()
     for seed in range(8):
@@ -56,7 +56,7 @@ def test_augmentation_keeps_geometry(root, monkeypatch):
         expected = targets["normals"].flip(-1) if mirrored else targets["normals"]
         torch.testing.assert_close(others["normals"], expected * sign)
     assert seen == {True, False}
-    monkeypatch.setattr("compactmtl.data.nyuv2.SCALES", (1.5,))
+    monkeypatch.setattr("compactmtl.data.scene_augment.SCALES", (1.5,))
     torch.manual_seed(0)
     _, others = data[3]
     assert others["depth"].max() <= targets["depth"].max() / 1.5 + 1e-6  # a zoom brings it nearer
