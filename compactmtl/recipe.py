@@ -35,6 +35,10 @@ class ModelSection(Section):
     """Patterns of the shared encoder's layers; None: what the network declares."""
     head_reads: tuple[str, ...] | None = None
     """Patterns of the head layers that read the encoder; None: what the network declares."""
+    pretrained: str | None = None
+    """A file of a ResNet's weights, under torchvision's names, for the encoder."""
+    pretrained_images: Literal["imagenet", "plain"] = "imagenet"
+    """What it was trained on: images normalised as torchvision does, or in 0 to 1."""
 
 
 class DataSection(Section):
@@ -185,6 +189,11 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _phases_do_not_contradict(self) -> Self:
         sparsity, overparam = self.sparsity, self.overparam
+        if self.model.pretrained is not None and self.train.init is not None:
+            raise ValueError(
+                "model.pretrained and train.init both say what to start from: train.init would "
+                "replace all weights"
+            )
         if sparsity is not None:
             if sparsity.stop <= sparsity.start:
                 raise ValueError(

@@ -30,6 +30,7 @@ class Classifier(nn.Module):
     """
 
     encoder_layers: ClassVar[tuple[str, ...]] = ("encoder.*",)
+    pretrained_part: ClassVar[str] = "encoder"
     head_reads: ClassVar[tuple[str, ...]] = ("heads.*",)
 
     def __init__(

@@ -36,6 +36,7 @@ class DeepLab(nn.Module):
     """
 
     encoder_layers: ClassVar[tuple[str, ...]] = ("encoder.*",)
+    pretrained_part: ClassVar[str] = "encoder"
     head_reads: ClassVar[tuple[str, ...]] = ("heads.*.branches.*.0", "heads.*.pooled.0")
 
     def __init__(

@@ -36,6 +36,7 @@ class MtanDeepLab(nn.Module):
     """
 
     encoder_layers: ClassVar[tuple[str, ...]] = ("encoder.*",)
+    pretrained_part: ClassVar[str] = "encoder.resnet"
     head_reads: ClassVar[tuple[str, ...]] = (
         "attention.*.0",
         "heads.*.branches.*.0",

@@ -19,7 +19,7 @@ from compactmtl.parts import call_part, find_part, nearest
 from compactmtl.recipe import Recipe
 from compactmtl.training.reporter import Reporter, RunInfo
 from compactmtl.training.seeding import seed_everything
-from compactmtl.weights import fit_weights, load_weights
+from compactmtl.weights import fit_weights, load_pretrained, load_weights
 
 
 @dataclass
@@ -44,13 +44,13 @@ def assemble(
     """Build what the recipe names; an object that is given takes the place of its name.
 
     The network is built last, right after ``seed_everything(recipe.seed)``, so that its first
-    weights depend on the seed alone. ``train.init`` is loaded into a network given as an object
-    too.
+    weights depend on the seed alone; then it takes ``model.pretrained``. ``train.init`` is loaded
+    into a network given as an object too.
 
     Raises:
         RecipeError: An argument that a part does not take, or a task without a kind.
         PartError: A part that is not there.
-        WeightsError: ``train.init`` does not fit the network.
+        WeightsError: ``train.init`` or ``model.pretrained`` does not fit the network.
         DataError: A data set is empty.
     """
     if tasks is None:
@@ -67,6 +67,10 @@ def assemble(
             raise DataError(f"the {split} split of `{recipe.data.name}` is empty")
     if model is None:
         model = initial_network(recipe, tasks)
+        if recipe.model.pretrained is not None:
+            images = recipe.model.pretrained_images
+            for line in load_pretrained(model, recipe.model.pretrained, images=images).lines():
+                reporter.message(line)
     if recipe.train.init is not None:
         reporter.message(_load_first_weights(model, recipe.train.init, recipe.train.init_part))
     return Parts(model, train_data, val_data, dict(tasks))
@@ -99,8 +103,13 @@ def _load_first_weights(model: nn.Module, file: str, part: str | None) -> str:
 
 
 def without_init(recipe: Recipe) -> Recipe:
-    """Return the recipe without its file of first weights: a checkpoint takes their place."""
-    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"init": None})})
+    """Return the recipe without its files of first weights: a checkpoint takes their place."""
+    return recipe.model_copy(
+        update={
+            "train": recipe.train.model_copy(update={"init": None}),
+            "model": recipe.model.model_copy(update={"pretrained": None}),
+        }
+    )
 
 
 def initial_network(recipe: Recipe, tasks: Mapping[str, Task]) -> nn.Module:
