@@ -21,6 +21,7 @@ from compactmtl.data.celebamask_files import (
 from compactmtl.data.checks import check_at_least, check_split
 from compactmtl.data.folder import data_folder
 from compactmtl.data.pictures import read_rgb
+from compactmtl.data.presence import check_files
 from compactmtl.data.resample import nearest, resized_image
 from compactmtl.errors import DataError, MissingFileError, UsageError
 from compactmtl.multitask import make_task
@@ -104,6 +105,7 @@ class CelebAMaskHq:
             chosen = [i for i in sorted(values) if official_split(originals[i]) == split]
         else:
             chosen = seeded_split(list(values), shares, seed)[split]
+        check_files(self._images, [f"{image}.jpg" for image in chosen])
         self._numbers = chosen
         self._values = [values[image] for image in chosen]
         self._names = tuple(name.lower() for name in attributes)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compactmtl.data.pictures import read_plane
+from compactmtl.data.presence import ABOVE
 from compactmtl.errors import CorruptFileError, DataError, MissingFileError
 from compactmtl.files import read_error
 from compactmtl.parts import nearest
@@ -144,7 +145,7 @@ def _lines(path: Path) -> list[str]:
     except FileNotFoundError as error:
         raise MissingFileError(
             f"no such file: `{path}`",
-            hint="`compactmtl data check DIR` says what a folder is and what is missing",
+            hint=ABOVE,
         ) from error
     except OSError as error:
         raise read_error(path, error) from error

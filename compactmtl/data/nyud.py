@@ -13,6 +13,7 @@ from compactmtl.data.checks import check_split
 from compactmtl.data.folder import data_folder
 from compactmtl.data.nyuv2_classes import CLASSES_40
 from compactmtl.data.pictures import read_plane, read_rgb
+from compactmtl.data.presence import ABOVE, check_files
 from compactmtl.data.resample import nearest, resized_image
 from compactmtl.data.scene_augment import augmented
 from compactmtl.data.scene_tasks import check_scene_tasks, scene_tasks
@@ -20,6 +21,14 @@ from compactmtl.data.splits import check_val_share, training_part
 from compactmtl.errors import CorruptFileError, DataError, MissingFileError
 from compactmtl.files import read_error
 from compactmtl.multitask.task import Task
+
+FILES = {
+    "image": ("images", ".jpg"),
+    "seg": ("segmentation", ".png"),
+    "depth": ("depth", ".npy"),
+    "normals": ("normals", ".npy"),
+}
+"""Where what a sample holds lies."""
 
 
 class Nyud:
@@ -82,6 +91,9 @@ class Nyud:
         else:
             ids = _read_ids(lists / "train.txt")
             self._ids = [ids[index] for index in training_part(len(ids), split, val_share)]
+        for task, (kind, ending) in FILES.items():
+            if task == "image" or task in tasks:
+                check_files(self._folder / kind, [name + ending for name in self._ids])
         self._tasks, self._size = tasks, size
         self.split, self.augment = split, augment and split == "train"
         if self._ids:
@@ -133,7 +145,7 @@ def _read_ids(path: Path) -> list[str]:
     except FileNotFoundError as error:
         raise MissingFileError(
             f"no such file: `{path}`, which lists the images of a split",
-            hint="`compactmtl data check DIR` says what a folder is and what is missing",
+            hint=ABOVE,
         ) from error
     except OSError as error:
         raise read_error(path, error) from error

@@ -12,6 +12,7 @@ from compactmtl.data.arrays import read_array
 from compactmtl.data.checks import check_split
 from compactmtl.data.folder import data_folder
 from compactmtl.data.nyuv2_classes import CLASSES_13
+from compactmtl.data.presence import ABOVE, check_files
 from compactmtl.data.scene_augment import augmented
 from compactmtl.data.splits import check_val_share, training_part
 from compactmtl.errors import CorruptFileError, DataError, MissingFileError
@@ -71,6 +72,8 @@ class NyuV2:
         is_test = split == "test" or (split == "val" and val_share == 0)
         self._folder = data_folder(root) / folder / ("val" if is_test else "train")
         number = _count(self._folder)
+        for kind in KINDS.values():
+            check_files(self._folder / kind, [f"{index}.npy" for index in range(number)])
         self.split, self.augment = split, augment and split == "train"
         self._indices = list(range(number)) if is_test else training_part(number, split, val_share)
         if self._indices:
@@ -131,6 +134,6 @@ def _count(folder: Path) -> int:
     if not images.is_dir():
         raise MissingFileError(
             f"no such folder: `{images}`",
-            hint="`compactmtl data check DIR` says what a folder is and what is missing",
+            hint=ABOVE,
         )
     return sum(1 for _ in images.glob("*.npy"))

@@ -128,6 +128,9 @@ def test_what_is_wrong_is_refused_at_once(root):
     with pytest.raises(MissingFileError, match="mapping"):
         CelebAMaskHq("train", root)
     assert len(CelebAMaskHq("test", root, partition="seeded")) == 1  # needs no mapping
+    (folder / "CelebA-HQ-img/6.jpg").unlink()
+    with pytest.raises(MissingFileError, match=r"6\.jpg"):
+        CelebAMaskHq("train", root, partition="seeded", shares=(1.0, 0.0, 0.0))
 
 
 def test_the_fixture_has_the_originals_40_names():

@@ -62,6 +62,14 @@ def test_a_task_that_is_not_asked_for_needs_no_files(root):
         Nyud("train", root, tasks=("normal",))
 
 
+def test_a_file_that_is_missing_deep_in_a_split_shows_at_once(root):
+    (root / "NYUD_MT/depth/0022.npy").unlink()
+    (root / "NYUD_MT/depth/0019.npy").unlink()
+    with pytest.raises(MissingFileError, match=r"0019\.npy`, and 1 more; 6 are needed"):
+        Nyud("train", root, val_share=0)
+    assert len(Nyud("test", root)) == 3
+
+
 def test_what_is_wrong_is_refused_at_once(root):
     folder = root / "NYUD_MT"
     Image.fromarray(np.full((20, 26), 41, np.uint8)).save(folder / "segmentation/0025.png")

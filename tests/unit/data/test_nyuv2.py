@@ -92,6 +92,9 @@ def test_what_is_missing_is_named(root, tmp_path):
     (root / "nyuv2/val/depth/0.npy").unlink()
     with pytest.raises(MissingFileError, match=r"depth.0\.npy"):
         NyuV2("test", root)
+    (root / "nyuv2/train/label/8.npy").unlink()
+    with pytest.raises(MissingFileError, match=r"label.8\.npy"):  # not in the first sample
+        NyuV2("train", root)
     with pytest.raises(MissingFileError, match="image"):
         NyuV2("train", root, folder="elsewhere")
     with pytest.raises(UsageError, match="val_share"):
