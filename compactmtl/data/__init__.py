@@ -73,6 +73,7 @@ DATASETS: "dict[str, BuiltInDataset]" = {
         BuiltInDataset(
             "celebamask_hq", "compactmtl.data.celebamask", "CelebAMaskHq", "CelebAMask-HQ"
         ),
+        BuiltInDataset("shards", "compactmtl.data.shards", "Shards"),
         BuiltInDataset("cifar100", "compactmtl.data.cifar100", "Cifar100", "cifar-100-python"),
         BuiltInDataset("cifar100_subset", "compactmtl.data.cifar100", "Cifar100Subset"),
     )

@@ -38,6 +38,16 @@ CATALOGUE: dict[str, Known] = {
             "none: your own pictures",
         ),
         Known(
+            "shards",
+            "",
+            (),
+            "your own: {train,val,test}-*.tar as WebDataset writes them, in DIR/shards; "
+            "data.args.tasks says what is in them",
+            "written by you, with webdataset.TarWriter or tar --sort=name",
+            "yours",
+            takes_folder=True,
+        ),
+        Known(
             "nyuv2",
             "nyuv2",
             tuple(

@@ -1,5 +1,6 @@
 """Check a data set split by split, and draw samples of it."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,10 +82,12 @@ def check_data(
             hint="add a static declared_tasks(**args) that returns a dict of tasks",
         )
     tasks = dict(factory.declared_tasks(**checked))
+    shows_progress = "progress" in inspect.signature(factory).parameters
     result = DataCheck(name, checked, tasks, [], [], [])
     for split in SPLITS:
         try:
-            dataset = call_part(name, factory, split, **checked)
+            more = {"progress": _preparing(progress, split)} if shows_progress else {}
+            dataset = call_part(name, factory, split, **checked, **more)
         except MissingExtraError:
             raise
         except CompactMTLError as error:
@@ -101,6 +104,18 @@ def check_data(
             result.rows += _drawn(dataset, tasks, split, num_drawn)
     result.notes = _notes(result)
     return result
+
+
+def _preparing(progress: Progress, split: str) -> Callable[[int, int], None]:
+    """Return what a data set calls while it makes itself ready; a bar appears at its first call."""
+    bar: list[Callable[[], None]] = []
+
+    def prepared(done: int, total: int) -> None:
+        if not bar:
+            bar.append(progress(f"{split}, made ready", total - done + 1))
+        bar[0]()
+
+    return prepared
 
 
 def _drawn(

@@ -1,7 +1,7 @@
 """Reading picture files, with what can go wrong said in one line."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -10,24 +10,26 @@ from PIL import Image
 from compactmtl.errors import CorruptFileError, MissingFileError
 
 
-def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
-    """Return a photograph (H, W, 3).
+def read_rgb(path: Path, content: BinaryIO | None = None) -> npt.NDArray[np.uint8]:
+    """Return a photograph (H, W, 3), from a file or from its content, which ``path`` then names.
 
     Raises:
         MissingFileError: There is no such file, or it is not readable.
         CorruptFileError: It is no JPEG or PNG picture, or damaged.
     """
-    return np.asarray(_decoded(path, "RGB"), dtype=np.uint8)
+    return np.asarray(_decoded(path, content, "RGB"), dtype=np.uint8)
 
 
-def read_plane(path: Path) -> npt.NDArray[Any]:
+def read_plane(path: Path, content: BinaryIO | None = None) -> npt.NDArray[Any]:
     """Return a picture of one channel (H, W): labels or a mask, as they are stored.
+
+    Arguments as for ``read_rgb``.
 
     Raises:
         MissingFileError: There is no such file, or it is not readable.
         CorruptFileError: It is no JPEG or PNG picture, damaged, or of several channels.
     """
-    plane = np.asarray(_decoded(path, None))
+    plane = np.asarray(_decoded(path, content, None))
     if plane.ndim == 3 and (plane == plane[..., :1]).all():
         plane = plane[..., 0]  # grey, stored as colours
     if plane.ndim != 2:
@@ -35,9 +37,9 @@ def read_plane(path: Path) -> npt.NDArray[Any]:
     return plane
 
 
-def _decoded(path: Path, mode: str | None) -> Image.Image:
+def _decoded(path: Path, content: BinaryIO | None, mode: str | None) -> Image.Image:
     try:
-        with Image.open(path, formats=["JPEG", "PNG"]) as picture:
+        with Image.open(content or path, formats=["JPEG", "PNG"]) as picture:
             return picture.convert(mode) if mode else picture.copy()
     except FileNotFoundError as error:
         raise MissingFileError(
