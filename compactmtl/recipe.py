@@ -13,6 +13,8 @@ from compactmtl.errors import MissingFileError, RecipeError
 from compactmtl.files import read_error
 from compactmtl.parts import nearest
 
+_SPARSE_TOO = ("umv", "mshare", "fnl")
+"""Methods whose kernel is a product of two matrices: input channels can be made zero through V."""
 _WORKING = "see `compactmtl recipes NAME` for a recipe that works"
 
 
@@ -86,6 +88,8 @@ class TrainSection(Section):
     """The submodule that ``init`` holds, such as a pretrained backbone; None: the whole network."""
     keep_best: bool = False
     """Whether to keep ``best.pt``, the epoch that was best on the validation split, too."""
+    distill: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    """Weight of staying close to the outputs of the network of ``init``."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
     device: str = "auto"
     channels_last: bool = False
@@ -144,10 +148,20 @@ class SparsitySection(Section):
     """Group sparsity between ``start`` and ``stop`` (fractions of all epochs), then debias."""
 
     schedule: Literal["constant", "ramp", "target"] = "target"
-    lam: float = Field(default=1e-2, ge=0.0)
+    lam: float = Field(default=1e-2, ge=0.0, allow_inf_nan=False)
     """Strength; for ``target`` the strength the controller starts from."""
+    lam_rel: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    """The strength in units of the gradient's median rms at ``start``, in the place of ``lam``."""
     target: float | None = Field(default=None, gt=0.0, lt=1.0)
     """Share of zero groups at which ``target`` stops; the mask is then frozen."""
+    target_macs: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Or: share of the multiplications that the compiled network has left."""
+    target_latency_ms: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    """Or: the latency that the compiler's cost model predicts for the compiled network."""
+    by: Literal["input", "filter", "weight"] = "input"
+    """What becomes zero together: all that reads an input channel, a filter, or single weights."""
+    l1_share: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Part of the penalty that goes to single weights (sparse-group)."""
     start: float = Field(default=0.0, ge=0.0, lt=1.0)
     stop: float = Field(default=0.5, gt=0.0, le=1.0)
     layers: tuple[str, ...] | None = None
@@ -200,16 +214,28 @@ class Recipe(Section):
                     f"sparsity.stop (={sparsity.stop}) must be greater than "
                     f"sparsity.start (={sparsity.start})"
                 )
-            if (sparsity.schedule == "target") != (sparsity.target is not None):
+            targets = (sparsity.target, sparsity.target_macs, sparsity.target_latency_ms)
+            num_targets = sum(target is not None for target in targets)
+            if num_targets != (sparsity.schedule == "target"):
                 raise ValueError(
-                    f"sparsity.target (={sparsity.target}) goes with schedule 'target' "
-                    f"and no other (got schedule '{sparsity.schedule}')"
+                    f"one of sparsity.target (={targets[0]}), target_macs (={targets[1]}) and "
+                    f"target_latency_ms (={targets[2]}) goes with schedule 'target' "
+                    f"and none with another (got schedule '{sparsity.schedule}')"
+                )
+            if sparsity.by == "weight" and num_targets and sparsity.target is None:
+                raise ValueError(
+                    "a target of cost goes with groups, not by 'weight': single zero weights make "
+                    "no network smaller"
                 )
         if sparsity is not None and overparam is not None and overparam.until > sparsity.start:
-            raise ValueError(
-                f"overparam.until (={overparam.until}) must not exceed sparsity.start "
-                f"(={sparsity.start}): layers are contracted before they are made sparse"
-            )
+            plain = sparsity.by == "input" and sparsity.l1_share == 0
+            if not plain or (overparam.method not in _SPARSE_TOO and ":" not in overparam.method):
+                raise ValueError(
+                    f"overparam.until (={overparam.until}) exceeds sparsity.start "
+                    f"(={sparsity.start}): layers are sparse while they are expanded by "
+                    f"{', '.join(_SPARSE_TOO)} alone, by input groups (got method "
+                    f"'{overparam.method}', by '{sparsity.by}', l1_share {sparsity.l1_share:g})"
+                )
         return self
 
     def to_dict(self) -> dict[str, Any]:

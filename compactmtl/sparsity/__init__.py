@@ -14,6 +14,7 @@ from compactmtl.sparsity.prox import group_prox, l1_prox, sparse_group_prox
 from compactmtl.sparsity.schedule import Schedule
 from compactmtl.sparsity.schedules import Constant, Ramp, make_schedule
 from compactmtl.sparsity.target import Target
+from compactmtl.sparsity.target_cost import TargetCost
 from compactmtl.sparsity.zero_mask import apply_zero_mask
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Ramp",
     "Schedule",
     "Target",
+    "TargetCost",
     "apply_zero_mask",
     "census",
     "group_norms",

@@ -1,9 +1,12 @@
 """The schedules a recipe can name: constant, ramp, and ramp until the target is reached."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from compactmtl.errors import RecipeError
 from compactmtl.sparsity.schedule import Schedule
 from compactmtl.sparsity.target import Target
+from compactmtl.sparsity.target_cost import TargetCost
 
 if TYPE_CHECKING:  # the recipe needs pydantic, this package only torch
     from compactmtl.recipe import SparsitySection
@@ -25,11 +28,30 @@ class Ramp(Schedule):
         return self.lam * (progress - self.start) / (self.stop - self.start)
 
 
-def make_schedule(section: "SparsitySection") -> Schedule:
-    """Build the schedule a recipe describes."""
+def make_schedule(
+    section: "SparsitySection", measure: Callable[[], float] | None = None
+) -> Schedule:
+    """Build the schedule a recipe describes.
+
+    Args:
+        section: The recipe's.
+        measure: Returns the network's present cost, for a target of multiplications or latency.
+
+    Raises:
+        RecipeError: There is such a target, and nothing to measure it by.
+    """
+    lam = section.lam if section.lam_rel is None else section.lam_rel
     if section.schedule == "constant":
-        return Constant(section.lam, section.start, section.stop)
+        return Constant(lam, section.start, section.stop)
     if section.schedule == "ramp":
-        return Ramp(section.lam, section.start, section.stop)
-    assert section.target is not None, "the recipe checks that a target schedule has a target"
-    return Target(section.target, section.lam, section.start, section.stop)
+        return Ramp(lam, section.start, section.stop)
+    if section.target is not None:
+        return Target(section.target, lam, section.start, section.stop)
+    wanted = section.target_macs or section.target_latency_ms
+    assert wanted is not None, "the recipe checks that a target schedule has a target"
+    if measure is None:
+        raise RecipeError(
+            "sparsity.target_macs and sparsity.target_latency_ms need a cost model",
+            hint="`compactmtl train` passes the compiler's; in Python: fit(..., cost=...)",
+        )
+    return TargetCost(wanted, lam, section.start, section.stop, measure)

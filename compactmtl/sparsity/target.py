@@ -41,7 +41,7 @@ class Target(Schedule):
             raise UsageError(f"target (={target}) must be between 0 and 1")
         if lam == 0.0:
             raise UsageError("lam (=0.0) must be greater than 0: the controller multiplies it")
-        self.target = target
+        self.target: float = target
         self.reached = False
         self.current = lam
         self.speed = 0.0

@@ -3,12 +3,14 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lightning_fabric.loggers.logger import Logger
 from torch import nn
 
+from compactmtl.checkpoint import Checkpoint
 from compactmtl.data.dataset import MultiTaskDataset
 from compactmtl.multitask.baseline import constant_baseline
 from compactmtl.multitask.task import Task
@@ -21,6 +23,7 @@ from compactmtl.training.interrupt import sigterm_as_interrupt
 from compactmtl.training.learner import Learner
 from compactmtl.training.loggers import make_loggers
 from compactmtl.training.logs import LOGGED, flatten
+from compactmtl.training.penalty import CostFunction, measured
 from compactmtl.training.phases import milestones, phases
 from compactmtl.training.preflight import check_first
 from compactmtl.training.reporter import NullReporter, Reporter
@@ -34,7 +37,8 @@ from compactmtl.training.state import (
     restore_state,
     save_state,
 )
-from compactmtl.training.verdict import check_result, raise_if_missed
+from compactmtl.training.teacher import make_teacher
+from compactmtl.training.verdict import check_result, raise_if_missed, with_miss
 
 Metrics = dict[str, dict[str, float]]
 
@@ -69,6 +73,7 @@ def fit(
     train_data: MultiTaskDataset | None = None,
     val_data: MultiTaskDataset | None = None,
     tasks: Mapping[str, Task] | None = None,
+    cost: CostFunction | None = None,
 ) -> FitResult:
     """Train a recipe into a run folder.
 
@@ -88,12 +93,14 @@ def fit(
         train_data: Used instead of the recipe's.
         val_data: Used instead of the recipe's.
         tasks: Used instead of the recipe's; same names.
+        cost: For ``sparsity.target_macs`` and ``target_latency_ms``: what a network costs compiled.
 
     Raises:
         RecipeError: The recipe contradicts itself, its data or the run that is resumed.
         DataError: The data are not what the tasks expect.
         NonFiniteError: A loss or weight became NaN or Inf; the last good checkpoint stays.
-        TrainingError: The result misses the recipe's ``check``; everything is kept.
+        TrainingError: The result misses the recipe's ``check`` or ``sparsity`` target; everything
+            is kept. Or every penalised group became zero: the last good checkpoint stays.
         WriteError: The run folder cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the last checkpoint stays.
     """
@@ -112,7 +119,22 @@ def fit(
             reporter=reporter,
         )
         feed = Feed(recipe, parts, fabric)
-        learner = Learner(recipe, parts.model, parts.tasks, fabric, feed.steps_per_epoch, reporter)
+        measure = None
+        if cost is not None:
+            image = parts.val_data[0][0].unsqueeze(0)
+            measure = partial(measured, cost, image=image)
+        learner = Learner(
+            recipe,
+            parts.model,
+            parts.tasks,
+            fabric,
+            feed.steps_per_epoch,
+            reporter,
+            measure=None if measure is None else partial(measure, parts.model),
+            teacher=make_teacher(recipe, parts.model),
+        )
+        if learner.penalty is not None and measure is not None and state is None:
+            learner.penalty.check_reachable(parts.model, learner.groups, measure)
         check_first(fabric, parts.model, feed, parts.tasks, recipe.train, reporter)
         check_coverage(recipe, parts, feed, reporter)
         info = run_info(recipe, parts, run.folder, str(fabric.device), state.epoch if state else 0)
@@ -134,14 +156,14 @@ def fit(
             started = time.monotonic()
             learner.enter(plan[epoch], epoch)
             seed_epoch(recipe.seed, epoch)
-            losses = _train_epoch(learner, feed, epoch, reporter)
+            losses = _train_epoch(learner, feed, epoch, state, reporter)
             val = learner.evaluate(feed.val(epoch))
             record: dict[str, Any] = {"epoch": epoch + 1, "phase": learner.phase}
             record |= {"seconds": time.monotonic() - started, **learner.record()}
             learner.weighting.epoch_finished(losses)
             record |= {"loss": losses, "val": val}
             for milestone in milestones(plan, epoch):
-                state.metrics["milestones"][milestone] = val
+                state.metrics["milestones"].setdefault(milestone, val)
             state.epoch, state.phase = epoch + 1, str(learner.phase)
             state.history.append(record)
             state.metrics["selection"] = select(
@@ -158,6 +180,9 @@ def fit(
         if recipe.check is not None:
             sparsity = state.history[-1]["sparsity"]
             check = check_result(recipe.check, parts.tasks, state.metrics, sparsity)
+        missed = "" if learner.penalty is None else learner.penalty.missed(learner.groups)
+        if missed:
+            check = with_miss(check, missed)
         run.finish("finished", check=check)
     raise_if_missed(check)
     parts.model.eval()
@@ -173,8 +198,13 @@ def fit(
     )
 
 
-def _train_epoch(learner: Learner, feed: Feed, epoch: int, reporter: Reporter) -> dict[str, float]:
-    """Do the steps of one epoch; return each task's mean loss over the main steps."""
+def _train_epoch(
+    learner: Learner, feed: Feed, epoch: int, state: Checkpoint, reporter: Reporter
+) -> dict[str, float]:
+    """Do the steps of one epoch; return each task's mean loss over the main steps.
+
+    Where the penalty stops before its time, the network is evaluated there: before debias.
+    """
     m_tasks = list(learner.tasks) if learner.optimizers.iterative == "subset" else []
     num_steps = feed.steps_per_epoch + len(m_tasks) * feed.num_subset_batches
     reporter.epoch_started(epoch + 1, str(learner.phase), num_steps)
@@ -183,8 +213,11 @@ def _train_epoch(learner: Learner, feed: Feed, epoch: int, reporter: Reporter) -
             reporter.step(learner.task_step(task, images, targets))
     sums = dict.fromkeys(learner.tasks, 0.0)
     for images, targets in feed.train(epoch):
+        was_frozen = learner.optimizers.main.frozen
         losses = learner.main_step(images, targets)
+        if learner.optimizers.main.frozen and not was_frozen:
+            state.metrics["milestones"]["before_debias"] = learner.evaluate(feed.val(epoch))
         reporter.step(losses)
         sums = {task: sums[task] + loss for task, loss in losses.items()}
-    learner.check_finite()
+    learner.check_weights()
     return {task: total / feed.steps_per_epoch for task, total in sums.items()}

@@ -27,12 +27,14 @@ from compactmtl.overparam import (
     training_step,
 )
 from compactmtl.recipe import Recipe
-from compactmtl.sparsity import ChannelGroups, census, group_sparsity, groups, make_schedule
+from compactmtl.sparsity import ChannelGroups, census, groups
 from compactmtl.training.learning_rate import lr_factor
 from compactmtl.training.optimizers import MAIN, Optimizers
-from compactmtl.training.phases import Phase, whole_epochs
+from compactmtl.training.penalty import Penalty, check_alive, freeze
+from compactmtl.training.phases import Phase, after_stop, is_overparam, is_sparse
 from compactmtl.training.placement import as_run, laid_out
 from compactmtl.training.reporter import Reporter
+from compactmtl.training.teacher import Teacher
 
 _DIVERGED = "lower train.lr, or set or lower train.clip_norm"
 
@@ -56,6 +58,8 @@ class Learner:
         fabric: Fabric,
         steps_per_epoch: int,
         reporter: Reporter,
+        measure: Callable[[], float] | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         if is_expanded(model):
             raise UsageError(
@@ -71,24 +75,26 @@ class Learner:
         self.num_steps = steps_per_epoch * recipe.train.epochs
         self._epoch, self.global_step = 0, 0
         self.phase: Phase | None = None
-        self.schedule = None
+        self.penalty = None
         if recipe.sparsity is not None:
-            self.schedule = make_schedule(whole_epochs(recipe.sparsity, recipe.train.epochs))
+            self.penalty = Penalty(recipe, self.num_steps, measure)
+        self.teacher = teacher
         self.groups = self._find_groups()  # a wrong pattern shows now, not epochs later
 
     def enter(self, phase: Phase, epoch: int) -> None:
         """Make the network and its optimisers what the phase of an epoch (from 0) needs."""
         self._epoch, self.global_step = epoch, epoch * self.steps_per_epoch
         expanded = is_expanded(self.model)
-        if phase == "overparam" and not expanded:
+        if is_overparam(phase) and not expanded:
             self._expand()
-        elif phase != "overparam" and expanded:
+        elif not is_overparam(phase) and expanded:
             contract(self.model.eval())  # batch norm between branches is folded as it is in eval
         if self.phase is None or is_expanded(self.model) != expanded:
             self.set_up()
-        if phase == "debias" or (phase == "sparse" and self.optimizers.main.frozen):
-            phase = "debias"  # the target was reached before the phase was over
-            self._freeze_zeros()
+        if self.penalty is not None and self.penalty.schedule.stopped:
+            phase = after_stop(phase)  # the target was reached before the phase was over
+        if phase in ("debias", "overparam-debias"):
+            freeze(self.optimizers.main)
         self.phase = phase
         self.module.train()
 
@@ -97,7 +103,8 @@ class Learner:
         self.groups = self._find_groups()
         further = list(self.weighting.parameters())
         self.optimizers = Optimizers(self.recipe, self.model, self.groups, further)
-        self._limit_zeros()
+        if self.penalty is not None:
+            self.penalty.limit(self.optimizers.main, self.groups)
         module = as_run(self.model, self.recipe.train)
         self.module, *wrapped = self.fabric.setup(module, *self.optimizers.values())
         self._wrapped = dict(zip(self.optimizers, wrapped, strict=True))
@@ -112,7 +119,8 @@ class Learner:
             NonFiniteError: A loss is NaN or Inf; the weights are still those before the step.
         """
         self._set_lr()
-        self._set_lam()
+        if self.penalty is not None and is_sparse(self.phase):
+            self.penalty.step(self.optimizers.main, self.groups, self.global_step, self._place())
         self.optimizers.main.zero_grad(set_to_none=True)
         if self.optimizers.iterative == "minibatch":
             losses = self._backward_by_task(images, targets)
@@ -172,37 +180,53 @@ class Learner:
         record: dict[str, Any] = {"lr": self.optimizers.lr, "lam": self.optimizers.main.lam}
         if self.recipe.weighting.name != "fixed":
             record["weights"] = self.weighting.weights()
+        if self.penalty is not None:
+            record |= self.penalty.record(self.optimizers.main, self.groups)
         record["sparsity"] = None  # nothing is to become sparse, or not yet
         if self.groups:
             counts = census(self.model, self.groups).to_dict()
-            names = ("zero_groups", "num_groups", "zero_filters", "num_filters")
+            names = (
+                *("zero_groups", "num_groups", "zero_filters", "num_filters"),
+                *("zero_weights", "num_weights"),
+            )
             record["sparsity"] = {name: counts[name] for name in names}
         if is_expanded(self.model):
             record["m_reach"] = m_reach(self.model)
         return record
 
-    def check_finite(self) -> None:
+    def check_weights(self) -> None:
         """Look at every weight once.
 
         Raises:
             NonFiniteError: One is NaN or Inf.
+            TrainingError: Every penalised group is zero.
         """
         for name, tensor in self.model.state_dict().items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise NonFiniteError(
                     f"`{name}` holds NaN or Inf after {self._place()}", hint=_DIVERGED
                 )
+        if is_sparse(self.phase):
+            check_alive(self.optimizers.main, self.groups, self._place())
 
     def _find_groups(self) -> Sequence[ChannelGroups]:
         section, model = self.recipe.sparsity, self.recipe.model
-        if section is None or is_expanded(self.model):
+        if section is None:
+            return ()
+        if is_expanded(self.model) and not self._sparse_while_expanded:
             return ()
         return groups(
             self.model,
             layers=_first(section.layers, model.encoder),
             reads=_first(section.reads, model.head_reads),
             keep=section.keep,
+            by=section.by,
         )
+
+    @property
+    def _sparse_while_expanded(self) -> bool:
+        overparam, sparsity = self.recipe.overparam, self.recipe.sparsity
+        return overparam is not None and sparsity is not None and overparam.until > sparsity.start
 
     def _expand(self) -> None:
         section = self.recipe.overparam
@@ -221,32 +245,10 @@ class Learner:
     def _set_lr(self) -> None:
         self.optimizers.scale_lr(lr_factor(self.global_step, self.num_steps, self.recipe.train))
 
-    def _set_lam(self) -> None:
-        main = self.optimizers.main
-        if self.schedule is None or self.phase != "sparse" or main.frozen:
-            return
-        main.lam = self.schedule.lam_at(
-            self.global_step / self.num_steps, group_sparsity(self.groups)
-        )
-        self._limit_zeros()
-        if self.schedule.stopped:
-            self._freeze_zeros()
-
-    def _limit_zeros(self) -> None:
-        """Pass on how many groups may be zero by now: a lam far too large kills none early."""
-        if self.schedule is not None:
-            num_groups = sum(group.num_groups for group in self.groups)
-            self.optimizers.main.max_zero_groups = self.schedule.max_zero_groups(num_groups)
-
-    def _freeze_zeros(self) -> None:
-        self.optimizers.main.lam = 0.0
-        if not self.optimizers.main.frozen:
-            self.optimizers.main.freeze_zeros()
-
     def _one_contraction(self) -> AbstractContextManager[None]:
         """Contract once per step in the overparameterised phase; do nothing in the others."""
         section = self.recipe.overparam
-        if self.phase != "overparam" or section is None or not has_factors(self.model):
+        if not is_overparam(self.phase) or section is None or not has_factors(self.model):
             return nullcontext()
         return training_step(
             self.module,
@@ -263,9 +265,13 @@ class Learner:
         images: Tensor,
         targets: Mapping[str, Tensor],
     ) -> dict[str, float]:
-        losses = task_losses(tasks, self._outputs(images), targets)
+        raws = self._outputs(images)
+        losses = task_losses(tasks, raws, targets)
         values = self._checked(losses)
-        self.fabric.backward(combine(losses))
+        total = combine(losses)
+        if self.teacher is not None and tasks is self.tasks:
+            total = total + self.teacher.loss(images, raws)
+        self.fabric.backward(total)
         return values
 
     def _backward_by_task(self, images: Tensor, targets: Mapping[str, Tensor]) -> dict[str, float]:

@@ -13,7 +13,10 @@ from compactmtl.files import read_error, write_text
 
 JSONL, CSV = "log.jsonl", "log.csv"
 
-LOGGED = ("seconds", "lr", "lam", "loss", "val", "weights", "sparsity", "m_reach")
+LOGGED = (
+    *("seconds", "lr", "lam", "threshold", "gradient_rms", "cost"),
+    *("loss", "val", "weights", "sparsity", "m_reach"),
+)
 """The part of a record that other loggers get too."""
 
 _REPEATS = "it only repeats the checkpoint: `compactmtl train --resume RUN` writes it again"

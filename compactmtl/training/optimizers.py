@@ -48,6 +48,7 @@ class Optimizers(Mapping[str, Optimizer]):
             groups=groups,
             lam=0.0,
             metric="corrected" if sparsity is None else sparsity.metric,
+            l1_share=0.0 if sparsity is None else sparsity.l1_share,
         )
         self._all: dict[str, Optimizer] = {MAIN: self.main}
         self.iterative = iterative_mode(model, overparam)

@@ -5,7 +5,23 @@ from typing import Literal
 from compactmtl.errors import RecipeError
 from compactmtl.recipe import Recipe, SparsitySection
 
-Phase = Literal["overparam", "dense", "sparse", "debias"]
+Phase = Literal["overparam", "dense", "sparse", "debias", "overparam-sparse", "overparam-debias"]
+_TOGETHER: dict[Phase, Phase] = {"sparse": "overparam-sparse", "debias": "overparam-debias"}
+
+
+def is_overparam(phase: Phase | None) -> bool:
+    """Tell whether layers are expanded in a phase."""
+    return phase is not None and phase.startswith("overparam")
+
+
+def is_sparse(phase: Phase | None) -> bool:
+    """Tell whether the penalty acts in a phase."""
+    return phase in ("sparse", "overparam-sparse")
+
+
+def after_stop(phase: Phase) -> Phase:
+    """Return what a phase is once the penalty has stopped before its time."""
+    return {"sparse": "debias", "overparam-sparse": "overparam-debias"}.get(phase, phase)  # type: ignore[return-value]
 
 
 def epoch_at(share: float, epochs: int) -> int:
@@ -17,7 +33,8 @@ def phases(recipe: Recipe) -> list[Phase]:
     """Return the phase of each epoch.
 
     "overparam" until ``overparam.until``; "sparse" from ``sparsity.start`` to ``sparsity.stop``;
-    "debias", with the zeros frozen, after it; "dense" where neither applies.
+    "debias", with the zeros frozen, after it; "dense" where neither applies, "overparam-sparse" and
+    "overparam-debias" where both do.
 
     Raises:
         RecipeError: A phase the recipe asks for would get no epoch.
@@ -32,16 +49,23 @@ def phases(recipe: Recipe) -> list[Phase]:
         start = epoch_at(recipe.sparsity.start, epochs)
         stop = epoch_at(recipe.sparsity.stop, epochs)
         _needs_epochs("sparsity", start, stop, epochs)
-        result[start:stop] = ["sparse"] * (stop - start)
-        result[stop:] = ["debias"] * (epochs - stop)
+        for epoch in range(start, epochs):
+            phase: Phase = "sparse" if epoch < stop else "debias"
+            result[epoch] = _TOGETHER[phase] if result[epoch] == "overparam" else phase
     return result
 
 
 def milestones(plan: list[Phase], epoch: int) -> list[str]:
-    """Return the milestones that the end of an epoch (from 0) is: before_sparse, final."""
+    """Return the milestones that the end of an epoch (from 0) is.
+
+    before_sparse, before_debias (unless the penalty stopped before its time), final.
+    """
     found = []
-    if plan[epoch] != "sparse" and plan[epoch + 1 : epoch + 2] == ["sparse"]:
-        found.append("before_sparse")
+    for here, following in zip(plan[epoch : epoch + 1], plan[epoch + 1 : epoch + 2], strict=False):
+        if is_sparse(following) and not is_sparse(here):
+            found.append("before_sparse")
+        if is_sparse(here) and not is_sparse(following):
+            found.append("before_debias")
     if epoch == len(plan) - 1:
         found.append("final")
     return found

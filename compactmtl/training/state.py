@@ -46,7 +46,7 @@ def save_state(run: Run, state: Checkpoint, learner: Learner) -> None:
     state.model = dict(learner.model.state_dict())
     state.expansion = expansion_spec(learner.model) if is_expanded(learner.model) else None
     state.optimizer = learner.optimizers.state_dict()
-    state.schedule = {} if learner.schedule is None else learner.schedule.state_dict()
+    state.schedule = {} if learner.penalty is None else learner.penalty.state_dict()
     state.weighting = learner.weighting.state_dict()
     state.scaler = learner.fabric.strategy.precision.state_dict()
     save_checkpoint(run.checkpoint, state)
@@ -107,8 +107,8 @@ def restore_state(learner: Learner, state: Checkpoint) -> None:
     try:
         learner.optimizers.load_state_dict(state.optimizer)
         learner.weighting.load_state_dict(state.weighting)
-        if learner.schedule is not None:
-            learner.schedule.load_state_dict(state.schedule)
+        if learner.penalty is not None:
+            learner.penalty.load_state_dict(state.schedule)
         learner.fabric.strategy.precision.load_state_dict(state.scaler)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CorruptFileError(

@@ -66,7 +66,10 @@ def test_recipes_of_the_quality_benchmark_differ_in_the_method_alone(data: str):
         ({"sparsity": {"schedule": "target"}}, ["sparsity.target (=None)", "'target'"]),
         ({"sparsity": {"schedule": "ramp", "target": 0.5}}, ["sparsity.target (=0.5)", "'ramp'"]),
         (
-            {"sparsity": {"target": 0.5, "start": 0.2}, "overparam": {"until": 0.4}},
+            {
+                "sparsity": {"target": 0.5, "start": 0.2},
+                "overparam": {"until": 0.4, "method": "doconv"},
+            },
             ["overparam.until (=0.4)", "sparsity.start (=0.2)"],
         ),
         ({"train": {"lr_milestones": [0.5]}}, ["`train`", "lr_milestones", "'steps'"]),

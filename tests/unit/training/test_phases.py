@@ -11,7 +11,9 @@ from compactmtl.training.phases import epoch_at, milestones, phases, whole_epoch
 
 
 def short(plan):
-    return "".join({"overparam": "o", "dense": ".", "sparse": "s", "debias": "d"}[p] for p in plan)
+    letters = {"overparam": "o", "dense": ".", "sparse": "s", "debias": "d"}
+    letters |= {"overparam-sparse": "S", "overparam-debias": "D"}
+    return "".join(letters[phase] for phase in plan)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,8 @@ def short(plan):
         (4, None, {"target": 0.5, "start": 0.25, "stop": 1.0}, ".sss"),
         (10, {"until": 0.35}, {"target": 0.5, "start": 0.5, "stop": 0.7}, "oooo.ssddd"),
         (3, {"until": 0.34}, {"target": 0.5, "start": 0.34, "stop": 0.67}, "osd"),
+        (5, {}, {"target": 0.5, "start": 0.2, "stop": 0.6}, "oSSDD"),
+        (5, {"until": 0.4}, {"target": 0.5, "start": 0.2, "stop": 0.6}, "oSsdd"),
     ],
 )
 def test_phases_follow_the_fractions(make_recipe, epochs, overparam, sparsity, expected):
@@ -45,12 +49,19 @@ def test_a_phase_without_an_epoch_is_refused(make_recipe, sections, name):
         phases(make_recipe(train={"epochs": 2}, **sections))
 
 
-def test_milestones_are_the_epoch_before_sparsity_and_the_last():
+def test_milestones_are_the_epochs_before_sparsity_and_before_debias_and_the_last():
     plan = ["overparam", "dense", "sparse", "sparse", "debias"]
     assert [milestones(plan, epoch) for epoch in range(5)] == [
         [],
         ["before_sparse"],
         [],
+        ["before_debias"],
+        ["final"],
+    ]
+    together = ["overparam", "overparam-sparse", "overparam-debias", "debias"]
+    assert [milestones(together, epoch) for epoch in range(4)] == [
+        ["before_sparse"],
+        ["before_debias"],
         [],
         ["final"],
     ]
