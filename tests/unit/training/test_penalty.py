@@ -96,7 +96,9 @@ def macs_like(model, image) -> float:
     return left / sum(each.num_weights for each in found)
 
 
-@pytest.mark.parametrize(("wanted", "lam"), [(0.6, 1e-3), (0.3, 3.0)])
+@pytest.mark.parametrize(
+    ("wanted", "lam"), [(0.6, 1e-3), pytest.param(0.3, 3.0, marks=pytest.mark.slow)]
+)
 def test_a_target_of_cost_is_reached_within_two_points(train, wanted, lam):
     result = train(
         fit_args={"cost": macs_like},
