@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from compactmtl.cli import train_target as target
 from compactmtl.cli.options import DataFolder, Debug, Json, Quiet, Settings
 from compactmtl.errors import UsageError
 
@@ -29,6 +30,11 @@ def train(
     init: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Start from these weights.")
     ] = None,
+    target_sparsity: target.TargetSparsity = None,
+    target_macs: target.TargetMacs = None,
+    target_latency_ms: target.TargetLatency = None,
+    table: target.CostTableFile = None,
+    assume: target.Assume = False,
     data: DataFolder = None,
     runs: Annotated[
         Path, typer.Option(metavar="DIR", help="Where run folders are made.", show_default="runs")
@@ -56,11 +62,15 @@ def train(
       compactmtl train rooms-demo
       compactmtl train rooms-demo --set train.epochs=3 --set data.args.num_images=100
       compactmtl train mine.toml --seed 1 --device cuda --precision bf16-mixed --logger tensorboard
+      compactmtl train rooms-sparse --target-macs 0.3
+      compactmtl train sparse-finetune --init runs/rooms-dense-20260102-030405-0/ckpt.pt
       compactmtl train --resume runs/rooms-demo-20260102-030405-0
     """
     chosen = {"train.precision": precision, "seed": seed, "train.init": init}
     overrides = [*(settings or ()), *(f"{k}={v}" for k, v in chosen.items() if v is not None)]
-    if resume is not None and (recipe is not None or run_dir is not None or overrides):
+    targets = (target_sparsity, target_macs, target_latency_ms)
+    new = recipe is not None or run_dir is not None or overrides or any(targets)
+    if resume is not None and new:
         raise UsageError(
             "--resume goes on with the run's own recipe and folder: no RECIPE, no --run-dir and no "
             "setting but --device goes with it",
@@ -79,16 +89,18 @@ def train(
         recipe = str(run_dir / "recipe.toml")
     elif recipe is None:
         raise UsageError("no RECIPE given", hint="`compactmtl recipes` lists the named ones")
+    chosen_recipe = target.with_target(load(recipe, overrides), *targets)
     progress = TrainProgress()
     try:
         with progress:
             result = fit(
-                load(recipe, overrides),
+                chosen_recipe,
                 root=runs,
                 run_dir=run_dir,
                 resume=resume is not None,
                 reporter=progress,
                 loggers=logger or (),
+                cost=target.cost_of(chosen_recipe, table, assume=assume),
             )
     except KeyboardInterrupt:
         return progress.interrupted()

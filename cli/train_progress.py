@@ -78,6 +78,10 @@ class TrainProgress:
         sparsity = record.get("sparsity")
         if sparsity and sparsity["num_groups"]:
             parts.append(f"zero groups {sparsity['zero_groups'] / sparsity['num_groups']:.1%}")
+        if record.get("threshold"):
+            parts.append(f"lam {record['lam']:.3g}, threshold lr x lam {record['threshold']:.3g}")
+        if record.get("cost") is not None:
+            parts.append(f"cost compiled {record['cost']:.3g}")
         for task, reach in record.get("m_reach", {}).items():
             parts.append(f"|m-1| {task} {reach:.3f}")
         console.info(f"{', '.join(parts)}, {record['seconds']:.1f} s")
