@@ -2,50 +2,30 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
+from compactmtl.cli import train_options as options
 from compactmtl.cli import train_target as target
 from compactmtl.cli.options import DataFolder, Debug, Json, Quiet, Settings
 from compactmtl.errors import UsageError
 
 
 def train(
-    recipe: Annotated[
-        str | None, typer.Argument(metavar="RECIPE", help="A recipe's name, or its TOML file.")
-    ] = None,
+    recipe: options.RecipeName = None,
     settings: Settings = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="Go on with this run folder or its ckpt.pt."),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(metavar="NAME", help="32-true, bf16-mixed, 16-mixed, 64-true.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
-    init: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Start from these weights.")
-    ] = None,
+    resume: options.Resume = None,
+    device: options.Device = None,
+    precision: options.Precision = None,
+    seed: options.Seed = None,
+    init: options.Init = None,
     target_sparsity: target.TargetSparsity = None,
     target_macs: target.TargetMacs = None,
     target_latency_ms: target.TargetLatency = None,
     table: target.CostTableFile = None,
     assume: target.Assume = False,
     data: DataFolder = None,
-    runs: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where run folders are made.", show_default="runs")
-    ] = Path("runs"),
-    run_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Exactly this (new) run folder.")
-    ] = None,
-    logger: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="tensorboard, wandb, mlflow; may be repeated."),
-    ] = None,
+    runs: options.Runs = Path("runs"),
+    run_dir: options.RunFolder = None,
+    logger: options.Logger = None,
     *,
     json: Json = False,
     quiet: Quiet = False,
@@ -69,7 +49,12 @@ def train(
     chosen = {"train.precision": precision, "seed": seed, "train.init": init}
     overrides = [*(settings or ()), *(f"{k}={v}" for k, v in chosen.items() if v is not None)]
     targets = (target_sparsity, target_macs, target_latency_ms)
-    new = recipe is not None or run_dir is not None or overrides or any(targets)
+    new = (
+        recipe is not None
+        or run_dir is not None
+        or overrides
+        or any(t is not None for t in targets)
+    )
     if resume is not None and new:
         raise UsageError(
             "--resume goes on with the run's own recipe and folder: no RECIPE, no --run-dir and no "
