@@ -7,6 +7,7 @@ something else, or hands out memory that it writes again.
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -197,6 +198,8 @@ def test_a_provider_that_falls_back_to_the_cpu_is_seen(files, monkeypatch):
 
     offered = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
+    cuda = SimpleNamespace(stream=1, event=lambda: 1)
+    monkeypatch.setattr("compactmtl.board.onnx_session.Cuda", lambda: cuda)
     with (
         pytest.warns(UserWarning, match="CUDAExecutionProvider"),
         pytest.raises(NotHereError, match="CUDAExecutionProvider does not start"),

@@ -101,11 +101,11 @@ def test_the_boards_command_ends_with_its_standard_input(tmp_path):
         "def wait(asked, say):\n"
         "    say('waits')\n"
         "    time.sleep(600)\n"
-        "command._serve_verb = wait\n"
+        "command._verify_verb = wait\n"
         "sys.exit(command.main(sys.argv[1:]))"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code, "--linked", str(folder), "serve", "x"],
+        [sys.executable, "-c", code, "--linked", str(folder), "verify", "x"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -88,3 +89,31 @@ def test_missing_tools_are_named(build, monkeypatch):
     monkeypatch.setattr(build.shutil, "which", lambda tool: f"/usr/bin/{tool}")
     monkeypatch.setattr(build.os, "geteuid", lambda: 1000)
     assert "root" in build.why_not()
+
+
+def test_a_base_that_was_interrupted_is_made_anew(build, tmp_path, monkeypatch):
+    made = []
+
+    def call(program, *arguments):
+        if program != "debootstrap":
+            return
+        root = Path(arguments[-2])
+        assert not root.exists()  # nothing of the one before is left in it
+        (root / "etc/dpkg/dpkg.cfg.d").mkdir(parents=True)
+        (root / "etc/os-release").write_text("half of it is there")
+        made.append(root.name)
+        if len(made) == 1:
+            raise KeyboardInterrupt
+
+    nothing = SimpleNamespace(returncode=1, stdout="", stderr="")
+    monkeypatch.setattr(build, "_call", call)
+    monkeypatch.setattr(build.Builder, "_buildah", lambda *arguments: nothing)
+    monkeypatch.setattr(build.Builder, "buildah", lambda *arguments, **options: "container")
+    (tmp_path / "bookworm.tar").write_bytes(b"")
+    builder = build.Builder(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        builder.base(build.DEBIAN)
+    assert not (tmp_path / "bookworm").exists()
+    assert builder.base(build.DEBIAN) == "localhost/bookworm:slim"
+    assert made == ["bookworm.part"] * 2
+    assert (tmp_path / "bookworm/etc/os-release").is_file()
