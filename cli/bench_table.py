@@ -20,6 +20,7 @@ def show(record: "BenchRecord", path: Path | None) -> None:
         path: Where it was written.
     """
     from compactmtl.bench import table
+    from compactmtl.board.bench.gpu_words import lines_of_gpu
     from compactmtl.board.jetson.words import lines_of_device
 
     console.table(table.title(record), table.CANDIDATE_COLUMNS, table.candidate_rows(record))
@@ -29,7 +30,7 @@ def show(record: "BenchRecord", path: Path | None) -> None:
         console.table("", table.BASELINE_COLUMNS, table.baseline_rows(record))
     show_roofline(record)
     show_paced(record)
-    if lines := lines_of_device(record.device):
+    if lines := lines_of_device(record.device) + lines_of_gpu(record.device):
         console.table("", ("",), [(line,) for line in lines])
     if found := table.fastest(record):
         console.info(found)

@@ -14,10 +14,10 @@ from compactmtl.board.tensors import Array
 
 DEVICE = "cuda"
 GRAPH_OPTIONS = {
-    "CUDAExecutionProvider": {"enable_cuda_graph": "1"},
-    "TensorrtExecutionProvider": {"trt_cuda_graph_enable": "1"},
+    "CUDAExecutionProvider": {"enable_cuda_graph": "True"},
+    "TensorrtExecutionProvider": {"trt_cuda_graph_enable": "True"},
 }
-"""What makes each provider record a CUDA graph."""
+"""What makes each provider record a CUDA graph; TensorRT's took no ``1`` at first."""
 NO_WAIT = "disable_synchronize_execution_providers"
 """Leaves the waiting to us: the second event then follows the last kernel, not the wait for it."""
 

@@ -130,6 +130,7 @@ def bench_verb(asked: argparse.Namespace, say: Say) -> dict[str, Any]:
 
 def lines_of(document: Mapping[str, Any]) -> list[str]:
     """Return what a person reads of a record."""
+    from compactmtl.board.bench.gpu_words import lines_of_gpu
     from compactmtl.board.jetson.words import lines_of_device
 
     lines = []
@@ -146,7 +147,7 @@ def lines_of(document: Mapping[str, Any]) -> list[str]:
             f"{pair}: {ratio[ratio['clock']]:.3f} ({low:.3f} to {high:.3f}, {ratio['clock']})"
             + shown
         )
-    lines += lines_of_device(document["device"])
+    lines += lines_of_device(document["device"]) + lines_of_gpu(document["device"])
     return [*lines, *document["why"], f"verdict: {document['verdict']}"]
 
 

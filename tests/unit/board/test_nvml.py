@@ -7,6 +7,7 @@ import pytest
 
 from compactmtl.board.bench import gpu_watch
 from compactmtl.board.bench.gpu_watch import GpuWatch
+from compactmtl.board.bench.gpu_words import lines_of_gpu
 from compactmtl.board.errors import NotHereError
 from compactmtl.board.nvml import GpuReading, Nvml
 
@@ -62,6 +63,9 @@ def test_what_a_gpu_does_not_tell_is_unknown_and_never_zero():
     watch._readings.append((0.0, nvml.read()))
     found = watch.describe()
     assert (found["power_w"], found["celsius"], found["throttled"]) == (None, None, "unknown")
+    lines = lines_of_gpu(found)
+    assert "power unavailable; clock unavailable" in lines[1]
+    assert lines[-1] == "throttled: unknown"
 
 
 def test_a_gpu_that_is_not_known_is_refused():
@@ -94,6 +98,14 @@ def test_energy_is_mean_power_times_time_per_call(monkeypatch):
     assert found["memory_mhz"] is None
     assert found["throttled"] == []
     assert "never run on hardware" in found["evidence"]
+    assert lines_of_gpu(found) == [
+        "evidence: NVML, never run on hardware; 2 readings",
+        "power 50 (40 to 60) W; clock 1500 (1500 to 1500) MHz; memory clock unavailable; "
+        "temperature 61 (61 to 61) C; memory in use unavailable",
+        "a: 2.5e+04 mJ per inference (whole GPU board, 2 readings)",
+        "throttled: no",
+    ]
+    assert lines_of_gpu({"jetson": {}}) == lines_of_gpu({}) == []
 
 
 def test_a_paced_run_reads_the_gpus_own_temperature():

@@ -170,11 +170,11 @@ def test_a_bound_call_computes_on_its_own_inputs_between_two_events(ort, provide
 def test_the_first_provider_alone_is_asked_for_a_graph(ort):
     session("tensorrt", graph=True)
     ((tensorrt, cuda, cpu),) = ort.made
-    assert tensorrt == (GPU[0], {"user_compute_stream": "4711", "trt_cuda_graph_enable": "1"})
+    assert tensorrt == (GPU[0], {"user_compute_stream": "4711", "trt_cuda_graph_enable": "True"})
     assert cuda == (GPU[1], {"user_compute_stream": "4711"})
     assert cpu == (GPU[2], {})
     session("cuda", graph=True)
-    assert ort.made[1][0][1] == {"user_compute_stream": "4711", "enable_cuda_graph": "1"}
+    assert ort.made[1][0][1] == {"user_compute_stream": "4711", "enable_cuda_graph": "True"}
     session("cuda")
     assert ort.made[2][0][1] == {"user_compute_stream": "4711"}
 
