@@ -54,6 +54,12 @@ class BuiltInDataset:
                     f"data set `{self.name}` has no argument `{given}`{nearest(given, known)}",
                     hint=f"arguments: {', '.join(known)}",
                 )
+        for parameter in self.__signature__.parameters.values():
+            if parameter.default is parameter.empty and parameter.name not in ("split", *args):
+                raise UsageError(
+                    f"data set `{self.name}` needs its argument `{parameter.name}`",
+                    hint=f"set data.args.{parameter.name} in a recipe, and give that recipe",
+                )
         return self.load()(split, **args)
 
     def declared_tasks(self, **args: object) -> "dict[str, Task]":

@@ -1,6 +1,6 @@
 """Which samples are labelled for which task, where a data set is labelled in part."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from compactmtl.data.batch import check_image, check_target
 from compactmtl.data.dataset import MultiTaskDataset
@@ -45,7 +45,7 @@ def look(
         dataset: The samples.
         tasks: The tasks by name.
         what: Names the samples, as in "the train split of `rooms`".
-        progress: Called with (samples looked at, all samples).
+        progress: Called with (samples looked at, all samples), beyond the first few.
 
     Returns:
         Of the first ``LOOK`` samples (evenly spread), how many are labelled for each task.
@@ -81,7 +81,7 @@ def look(
 def check_subsets(
     dataset: MultiTaskDataset,
     tasks: Mapping[str, Task],
-    subsets: Iterable[list[int]],
+    subsets: Mapping[int, list[int]],
     *,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> None:
@@ -90,7 +90,7 @@ def check_subsets(
     Args:
         dataset: The samples.
         tasks: The tasks by name.
-        subsets: Samples of each epoch's subset.
+        subsets: Samples of the subset, by epoch.
         progress: Called with (samples read, all samples).
 
     Raises:
@@ -102,7 +102,7 @@ def check_subsets(
         for name in labels_of(dataset, tasks, index):
             labelled[name].add(index)
         progress(index + 1, number)
-    for epoch, subset in enumerate(subsets, start=1):
+    for epoch, subset in subsets.items():
         for name, indices in labelled.items():
             if indices.isdisjoint(subset):
                 raise DataError(

@@ -28,8 +28,8 @@ def zoomed(sample: dict[str, Tensor], scale: float, top: int, left: int) -> dict
     """Cut a part out and enlarge it to the former size.
 
     What is seen comes nearer by the same factor, so depth is divided by it: then a surface spans
-    as many metres across as before. Normals are kept, which is exact only for what faces the
-    camera.
+    as many metres across as before. Normals are interpolated, made unit again and otherwise kept,
+    which is exact only for what faces the camera.
 
     Args:
         sample: See above.
@@ -48,7 +48,8 @@ def zoomed(sample: dict[str, Tensor], scale: float, top: int, left: int) -> dict
         elif name == "depth":
             result[name] = _nearest(tensor, size) / scale
         else:
-            result[name] = F.interpolate(tensor[None], size, mode="bilinear", align_corners=True)[0]
+            smooth = F.interpolate(tensor[None], size, mode="bilinear", align_corners=True)[0]
+            result[name] = F.normalize(smooth, dim=0) if name == "normals" else smooth
     return result
 
 

@@ -7,11 +7,9 @@ from compactmtl.overparam import METHODS
 from compactmtl.recipe import Recipe
 from compactmtl.training.assemble import Parts
 from compactmtl.training.feed import Feed
-from compactmtl.training.phases import Phase, phases
+from compactmtl.training.phases import phases
 from compactmtl.training.reporter import Reporter
 from compactmtl.training.seeding import preserved_rng
-
-OVERPARAM: Phase = "overparam"
 
 
 def check_coverage(recipe: Recipe, parts: Parts, feed: Feed, reporter: Reporter) -> None:
@@ -40,14 +38,11 @@ def check_coverage(recipe: Recipe, parts: Parts, feed: Feed, reporter: Reporter)
                     )
             is_partial = any(count < looked for count in counts.values())
             if split == "train" and is_partial and _trains_on_subsets(recipe):
+                epochs = [e for e, phase in enumerate(phases(recipe)) if phase == "overparam"]
                 check_subsets(
                     data,
                     parts.tasks,
-                    [
-                        feed.subset_samples(e)
-                        for e, p in enumerate(phases(recipe))
-                        if p == OVERPARAM
-                    ],
+                    {epoch + 1: feed.subset_samples(epoch) for epoch in epochs},
                     progress=partial(_say, reporter, "labels counted"),
                 )
 

@@ -36,3 +36,8 @@ def test_registered_factory_builds_and_shows_its_arguments(tmp_path):
 def test_unknown_argument_is_a_usage_error_with_the_nearest_name():
     with pytest.raises(UsageError, match="did you mean `num_images`"):
         DATASETS["rooms"]("train", num_image=3)
+
+
+def test_an_argument_that_is_needed_is_named():
+    with pytest.raises(UsageError, match="`shards` needs its argument `tasks`"):
+        DATASETS["shards"]("train")

@@ -66,6 +66,14 @@ def test_a_zoom_invents_no_label_and_no_depth(scale):
             torch.testing.assert_close(near[name], tensor)
 
 
+def test_normals_stay_unit_and_what_is_not_known_stays_so():
+    sample = scene()
+    sample["normals"][:, :, 20:] = 0
+    lengths = zoomed(sample, 1.5, 0, 0)["normals"].norm(dim=0)
+    torch.testing.assert_close(lengths[lengths > 0], torch.ones(int((lengths > 0).sum())))
+    assert (lengths[:, -5:] == 0).all()
+
+
 def test_a_zoom_enlarges_the_place_it_is_told():
     sample = scene()
     near = zoomed(sample, 1.5, 6, 8)

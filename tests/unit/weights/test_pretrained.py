@@ -77,8 +77,10 @@ def test_in_training_the_fold_is_only_a_scale(resnet):
         )
 
 
-@pytest.mark.parametrize("prefix", ["", "backbone.", "module.backbone."])
-@pytest.mark.parametrize("form", ["torch", "safetensors", "container"])
+@pytest.mark.parametrize(
+    ("prefix", "form"),
+    [("backbone.", "torch"), ("module.backbone.", "safetensors"), ("", "container")],
+)
 def test_a_network_around_a_resnet_serves_in_every_form(resnet, tmp_path, prefix, form):
     state = {prefix + name: tensor for name, tensor in resnet.state_dict().items()}
     state["classifier.0.convs.0.0.weight"] = torch.zeros(2, 2)
