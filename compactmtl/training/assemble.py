@@ -51,7 +51,7 @@ def assemble(
         RecipeError: An argument that a part does not take, or a task without a kind.
         PartError: A part that is not there.
         WeightsError: ``train.init`` or ``model.pretrained`` does not fit the network.
-        DataError: A data set is empty.
+        DataError: A data set is empty, or cannot be read at any place.
     """
     if tasks is None:
         tasks = _tasks(recipe)
@@ -63,6 +63,13 @@ def assemble(
     train_data = load_split(recipe, "train", reporter) if train_data is None else train_data
     val_data = load_split(recipe, "val", reporter) if val_data is None else val_data
     for split, data in (("train", train_data), ("val", val_data)):
+        if not isinstance(data, MultiTaskDataset):
+            raise DataError(
+                f"the {split} split of `{recipe.data.name}` is a {type(data).__name__} that can "
+                "only be gone through, expected __len__ and __getitem__: the order of samples "
+                "depends on the seed and the epoch alone",
+                hint='archives of millions of samples are read at any place: data.name = "shards"',
+            )
         if len(data) == 0:
             raise DataError(f"the {split} split of `{recipe.data.name}` is empty")
     if model is None:

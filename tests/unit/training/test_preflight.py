@@ -149,3 +149,13 @@ def test_tasks_a_data_set_does_not_declare_are_refused(train, data, tasks, words
 def test_an_empty_data_set_is_refused(train, blobs):
     with pytest.raises(DataError, match="the val split of `given` is empty"):
         train(fit_args={"val_data": blobs(0)})
+
+
+def test_data_that_can_only_be_gone_through_are_refused_with_what_helps(train):
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter([])
+
+    with pytest.raises(DataError, match="the train split of `given` is a Stream") as caught:
+        train(fit_args={"train_data": Stream()})
+    assert "shards" in caught.value.hint
