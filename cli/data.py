@@ -15,7 +15,7 @@ PICTURE = Path("data-check.png")
 def data(
     action: Annotated[Literal["list", "check"], typer.Argument(metavar="list|check")],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Folder to check.", show_default=False)
+        Path | None, typer.Argument(metavar="DIR", help="Folder to check.", show_default=False)
     ] = None,
     *,
     name: Annotated[
@@ -61,8 +61,8 @@ def data(
 
         rows = listing()
         console.table("", ["data set", "tasks", "in DIR/", "recipes"], [r.cells() for r in rows])
-        for row in rows:
-            console.info(f"{row.name}: {row.layout}. From: {row.origin}. Terms: {row.terms}.")
+        columns = ["", "files there", "where to get them", "terms"]
+        console.table("", columns, [[r.name, r.layout, r.origin, r.terms] for r in rows])
         console.result({"data_sets": [row.to_dict() for row in rows]})
         return 0
 
