@@ -133,7 +133,14 @@ class Nyud:
         return labels - 1
 
     def _depth(self, name: str) -> npt.NDArray[np.float32]:
-        return read_array(self._folder / "depth" / f"{name}.npy", 0)[..., None]
+        path = self._folder / "depth" / f"{name}.npy"
+        depth = read_array(path, None)
+        depth = depth[..., None] if depth.ndim == 2 else depth
+        if depth.shape[2] != 1:
+            raise CorruptFileError(
+                f"`{path}` has shape {depth.shape}, expected (H, W) or (H, W, 1)"
+            )
+        return depth
 
     def _normals(self, name: str) -> npt.NDArray[np.float32]:
         return read_array(self._folder / "normals" / f"{name}.npy", 3)

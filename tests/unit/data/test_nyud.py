@@ -79,8 +79,10 @@ def test_what_is_wrong_is_refused_at_once(root):
     with pytest.raises(CorruptFileError, match=r"0025\.png` is damaged"):
         Nyud("test", root)
     np.save(folder / "depth/0025.npy", np.zeros((20, 26, 2)))
-    with pytest.raises(CorruptFileError, match=r"expected \(H, W\)"):
+    with pytest.raises(CorruptFileError, match=r"expected \(H, W\) or \(H, W, 1\)"):
         Nyud("test", root, tasks=("depth",))
+    np.save(folder / "depth/0025.npy", np.full((20, 26, 1), 2.0))
+    assert float(Nyud("test", root, tasks=("depth",))[0][1]["depth"].max()) == 2
     (folder / "gt_sets/val.txt").write_text("0025\n0025\n")
     with pytest.raises(DataError, match="twice"):
         Nyud("test", root)
