@@ -55,7 +55,7 @@ class LabelledFile:
     def read(self, name: str, index: int) -> npt.NDArray[Any]:
         """Return one sample of `images` (H, W, 3), `depths` (H, W) or `labels` (H, W)."""
         try:
-            return np.asarray(self._arrays()[name][index]).T
+            return np.ascontiguousarray(np.asarray(self._arrays()[name][index]).T)
         except OSError as error:
             raise _damaged(self.path, error) from error
 

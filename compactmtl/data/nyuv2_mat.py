@@ -31,7 +31,7 @@ class NyuV2Mat:
     Read from ``<root>/<folder>/``: ``nyu_depth_v2_labeled.mat``, ``splits.mat`` and
     ``classMapping40.mat``, for 13 classes also ``class13Mapping.mat``. The depth is the one that
     the authors filled in. Normals are not in the file: they are computed from the depth at full
-    size (``depth_normals``), which takes tenths of a second, so give the loader workers; without
+    size (``depth_normals``), which takes about 0.2 s, so give the loader workers; without
     "normals" in ``tasks`` they are not. Images are averaged to the size asked for, all else takes
     the nearest pixel.
 
