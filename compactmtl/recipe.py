@@ -84,8 +84,6 @@ class TrainSection(Section):
     clip_norm: float | None = Field(default=None, gt=0.0)
     init: str | None = None
     """A file of weights to start from."""
-    init_part: str | None = None
-    """The submodule that ``init`` holds, such as a pretrained backbone; None: the whole network."""
     keep_best: bool = False
     """Whether to keep ``best.pt``, the epoch that was best on the validation split, too."""
     distill: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
@@ -110,8 +108,6 @@ class TrainSection(Section):
                 f"lr_milestones (={list(self.lr_milestones)}) must be shares of all epochs, "
                 "between 0 and 1"
             )
-        if self.init_part is not None and self.init is None:
-            raise ValueError(f"init_part (={self.init_part!r}) without init")
         return self
 
 

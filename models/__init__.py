@@ -39,12 +39,21 @@ def deeplab_resnet18(
     head_channels: int = 256,
     rates: tuple[int, ...] = (12, 24, 36),
     dropout: float = 0.1,
+    stem: Literal["plain", "deep"] = "plain",
+    image_tasks: tuple[str, ...] = (),
 ) -> "nn.Module":
     """Build DeepLabV3 heads on a dilated ResNet-18; see ``DeepLab``."""
     from compactmtl.models.deeplab import DeepLab
 
     return DeepLab(
-        tasks, depth=18, width=width, head_channels=head_channels, rates=rates, dropout=dropout
+        tasks,
+        depth=18,
+        width=width,
+        head_channels=head_channels,
+        rates=rates,
+        dropout=dropout,
+        stem=stem,
+        image_tasks=image_tasks,
     )
 
 
@@ -55,12 +64,21 @@ def deeplab_resnet50(
     head_channels: int = 256,
     rates: tuple[int, ...] = (12, 24, 36),
     dropout: float = 0.1,
+    stem: Literal["plain", "deep"] = "plain",
+    image_tasks: tuple[str, ...] = (),
 ) -> "nn.Module":
     """Build DeepLabV3 heads on a dilated ResNet-50; see ``DeepLab``."""
     from compactmtl.models.deeplab import DeepLab
 
     return DeepLab(
-        tasks, depth=50, width=width, head_channels=head_channels, rates=rates, dropout=dropout
+        tasks,
+        depth=50,
+        width=width,
+        head_channels=head_channels,
+        rates=rates,
+        dropout=dropout,
+        stem=stem,
+        image_tasks=image_tasks,
     )
 
 

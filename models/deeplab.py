@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 from compactmtl.errors import RecipeError, UsageError
 from compactmtl.models.heads import one_per_task
-from compactmtl.models.resnet import DilatedResNet
+from compactmtl.models.image_head import ImageHead
+from compactmtl.models.resnet import DeepStemResNet, DilatedResNet
+from compactmtl.parts import nearest
 
 
 class DeepLab(nn.Module):
-    """A shared dilated ResNet with a DeepLabV3 head per task.
+    """A shared dilated ResNet with a DeepLabV3 head per task; image tasks have a smaller one.
 
     Args:
         tasks: Number of output channels by task name.
@@ -23,12 +25,15 @@ class DeepLab(nn.Module):
         rates: Dilations of the head's branches 3x3, in pixels of an eighth of the image.
         dropout: Share of the head's pooled features zeroed in training. Published codes use 0.5
             and 0.3 on larger images; the default of 0.1 is DeepLab's own.
+        stem: ``plain``, as torchvision's; ``deep``: three convolutions 3x3.
+        image_tasks: Tasks with one output per image; see ``ImageHead``.
 
     Shape:
-        (N, 3, H, W) -> {task: (N, channels, H, W)}, any H and W.
+        (N, 3, H, W) -> {task: (N, channels, H, W)}, any H and W; (N, channels) for image tasks.
 
     Raises:
-        RecipeError: A width that leaves no channel, or a task name that cannot be used.
+        RecipeError: A width that leaves no channel, a task name that cannot be used, or an image
+            task that there is not.
 
     Source:
         Chen et al. (2017), Rethinking Atrous Convolution, section 3.3; upsampling is bilinear
@@ -37,7 +42,7 @@ class DeepLab(nn.Module):
 
     encoder_layers: ClassVar[tuple[str, ...]] = ("encoder.*",)
     pretrained_part: ClassVar[str] = "encoder"
-    head_reads: ClassVar[tuple[str, ...]] = ("heads.*.branches.*.0", "heads.*.pooled.0")
+    head_reads: tuple[str, ...]
 
     def __init__(
         self,
@@ -48,21 +53,33 @@ class DeepLab(nn.Module):
         head_channels: int = 256,
         rates: tuple[int, ...] = (12, 24, 36),
         dropout: float = 0.1,
+        stem: Literal["plain", "deep"] = "plain",
+        image_tasks: tuple[str, ...] = (),
     ) -> None:
         check_head(head_channels, rates)
+        if stem not in ("plain", "deep"):
+            raise RecipeError(f"DeepLab: stem is `{stem}`, expected plain or deep")
+        for name in image_tasks:
+            if name not in tasks:
+                raise RecipeError(f"DeepLab: no task `{name}` in image_tasks{nearest(name, tasks)}")
         super().__init__()
-        self.encoder = DilatedResNet(depth, width)
-        self.heads = one_per_task(
-            tasks,
-            lambda num_channels: DeepLabHead(
-                self.encoder.num_channels, num_channels, head_channels, rates, dropout
-            ),
-        )
+        self.encoder = (DeepStemResNet if stem == "deep" else DilatedResNet)(depth, width)
+        num_in = self.encoder.num_channels
+        heads = {
+            name: ImageHead(num_in, num_out)
+            if name in image_tasks
+            else DeepLabHead(num_in, num_out, head_channels, rates, dropout)
+            for name, num_out in tasks.items()
+        }
+        self.heads = one_per_task(heads, lambda head: head)
+        reads = [f"heads.{name}.{read}" for name, head in heads.items() for read in head.reads]
+        self.head_reads = tuple(reads)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Return the raw output of each task at the image's size, in the order of the tasks."""
         features = self.encoder(image)
-        return {name: _resize(head(features), image) for name, head in self.heads.items()}
+        raws = {name: head(features) for name, head in self.heads.items()}
+        return {name: _resize(raw, image) if raw.ndim == 4 else raw for name, raw in raws.items()}
 
 
 class DeepLabHead(nn.Module):
@@ -77,6 +94,8 @@ class DeepLabHead(nn.Module):
     Raises:
         UsageError: A single image in training mode; see ``forward``.
     """
+
+    reads: ClassVar[tuple[str, ...]] = ("branches.*.0", "pooled.0")
 
     def __init__(
         self, num_in: int, num_out: int, width: int, rates: tuple[int, ...], dropout: float

@@ -34,12 +34,13 @@ class ResNet(nn.Module, ABC):
         block: type[_BasicBlock | _Bottleneck] = _BasicBlock if depth == 18 else _Bottleneck
         self.block = block
         self.conv1 = self.first_conv(planes)
-        self.bn1 = nn.BatchNorm2d(planes)
+        num_stem = self.num_stem(planes)
+        self.bn1 = nn.BatchNorm2d(num_stem)
         self.relu = nn.ReLU()
         one, two, three, four = self.num_blocks[depth]
         wide = block.expansion * planes
         stride, inner, outer = (1, (1, 2), (2, 4)) if self.dilates else (2, (1, 1), (1, 1))
-        self.layer1 = _stage(block, planes, planes, one)
+        self.layer1 = _stage(block, num_stem, planes, one)
         self.layer2 = _stage(block, wide, 2 * planes, two, stride=2)
         self.layer3 = _stage(block, 2 * wide, 4 * planes, three, stride=stride, dilations=inner)
         self.layer4 = _stage(block, 4 * wide, 8 * planes, four, stride=stride, dilations=outer)
@@ -50,8 +51,12 @@ class ResNet(nn.Module, ABC):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     @abstractmethod
-    def first_conv(self, planes: int) -> nn.Conv2d:
-        """Return the first convolution, with ``planes`` output channels."""
+    def first_conv(self, planes: int) -> nn.Module:
+        """Return the first convolution, or several, with ``num_stem(planes)`` output channels."""
+
+    def num_stem(self, planes: int) -> int:
+        """Return the channels that the first stage reads."""
+        return planes
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features of the last stage."""
@@ -94,7 +99,7 @@ class DilatedResNet(ResNet):
         super().__init__(depth, width)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
 
-    def first_conv(self, planes: int) -> nn.Conv2d:
+    def first_conv(self, planes: int) -> nn.Module:
         """Return a convolution 7x7 that halves the image."""
         return nn.Conv2d(3, planes, 7, stride=2, padding=3, bias=False)
 
@@ -102,6 +107,31 @@ class DilatedResNet(ResNet):
         """Return the features before the first stage, at a quarter of the image's resolution."""
         features: Tensor = self.maxpool(super().stem(x))
         return features
+
+
+class DeepStemResNet(DilatedResNet):
+    """A dilated ResNet that starts with three convolutions 3x3 instead of one 7x7.
+
+    The last of them has twice the channels, and its weights are nobody's published ones.
+
+    Arguments and shape as for ``DilatedResNet``.
+
+    Source:
+        He et al. (2019), Bag of Tricks for Image Classification, the stem of figure 2 (c), with the
+        widths of the published code of paper B.
+    """
+
+    def first_conv(self, planes: int) -> nn.Module:
+        """Return three convolutions 3x3, of which the first halves the image."""
+        parts: list[nn.Module] = []
+        for num_in, stride in ((3, 2), (planes, 1)):
+            conv = nn.Conv2d(num_in, planes, 3, stride, padding=1, bias=False)
+            parts += [conv, nn.BatchNorm2d(planes), nn.ReLU()]
+        return nn.Sequential(*parts, nn.Conv2d(planes, 2 * planes, 3, padding=1, bias=False))
+
+    def num_stem(self, planes: int) -> int:
+        """Return twice the channels."""
+        return 2 * planes
 
 
 class SmallImageResNet(ResNet):

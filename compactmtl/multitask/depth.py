@@ -20,6 +20,8 @@ class Depth(Task):
     Args:
         name: The task's name.
         value_range: Nearest and farthest depth of the colour scale in pictures, in metres.
+        scaled: Whether to yield ``scaled_mae`` too, the mean absolute error in units of the
+            greatest depth of each image, as some published codes have it.
 
     Raises:
         RecipeError: A range that does not go upwards.
@@ -29,11 +31,13 @@ class Depth(Task):
     primary: ClassVar[str] = "abs_err"
     higher_is_better: ClassVar[bool] = False
 
-    def __init__(self, name: str, value_range: tuple[float, float] = (0.0, 10.0)) -> None:
+    def __init__(
+        self, name: str, value_range: tuple[float, float] = (0.0, 10.0), scaled: bool = False
+    ) -> None:
         if not value_range[0] < value_range[1]:
             raise RecipeError(f"task `{name}`: value_range (={value_range}) must go upwards")
         super().__init__(name, num_channels=1)
-        self.value_range = value_range
+        self.value_range, self.scaled = value_range, scaled
 
     def valid(self, target: Tensor) -> Tensor:
         """Tell which pixels have a finite depth above 0."""
@@ -72,8 +76,9 @@ class Depth(Task):
         return drawn
 
     def spec(self) -> dict[str, Any]:
-        """Return kind, num_channels and value_range."""
-        return {**super().spec(), "value_range": list(self.value_range)}
+        """Return kind, num_channels and value_range, and ``scaled`` where it is wanted."""
+        own = {"scaled": True} if self.scaled else {}
+        return {**super().spec(), "value_range": list(self.value_range), **own}
 
 
 class DepthMetric(TaskMetric):
@@ -81,11 +86,14 @@ class DepthMetric(TaskMetric):
 
     abs_sum: Tensor
     rel_sum: Tensor
+    scaled_sum: Tensor
+    task: Depth
 
     def __init__(self, task: Depth) -> None:
         super().__init__(task)
         self.add_sum("abs_sum")
         self.add_sum("rel_sum")
+        self.add_sum("scaled_sum")
 
     def count(self, raw: Tensor, target: Tensor, valid: Tensor) -> None:
         """Add the errors of a batch."""
@@ -93,10 +101,16 @@ class DepthMetric(TaskMetric):
         error = (pick(raw, valid) - truth).abs()
         self.abs_sum += error.sum()
         self.rel_sum += (error / truth).sum()
+        if self.task.scaled:
+            greatest = target.where(valid.unsqueeze(1), 0.0).amax(dim=(1, 2, 3), keepdim=True)
+            self.scaled_sum += (error / pick(greatest.expand_as(target), valid)).sum()
 
     def result(self) -> dict[str, Tensor]:
         """Return abs_err in metres and rel_err as a ratio."""
-        return {
+        found = {
             "abs_err": self.abs_sum / self.num_pixels,
             "rel_err": self.rel_sum / self.num_pixels,
         }
+        if self.task.scaled:
+            found["scaled_mae"] = self.scaled_sum / self.num_pixels
+        return found

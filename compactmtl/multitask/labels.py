@@ -24,6 +24,8 @@ class LabelTask(Task):
         RecipeError: Fewer than 2 classes, or another number of names.
     """
 
+    label_smoothing: float = 0.0
+
     def __init__(self, name: str, num_classes: int, classes: tuple[str, ...] | None = None) -> None:
         if num_classes < 2:
             raise RecipeError(f"task `{name}`: num_classes (={num_classes}) must be at least 2")
@@ -56,7 +58,13 @@ class LabelTask(Task):
         check_sizes(self, raw, target)
         self.check_labels(target)
         labels = target.clamp(min=-1)
-        total = F.cross_entropy(working(raw), labels, ignore_index=-1, reduction="sum")
+        total = F.cross_entropy(
+            working(raw),
+            labels,
+            ignore_index=-1,
+            reduction="sum",
+            label_smoothing=self.label_smoothing,
+        )
         return total / self.valid(target).sum().clamp(min=1)
 
     def predict(self, raw: Tensor) -> Tensor:

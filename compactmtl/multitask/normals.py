@@ -1,7 +1,7 @@
 """Surface normals."""
 
 from itertools import product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,14 +22,23 @@ class Normals(Task):
 
     Target: float32 (3, H, W), normalised here; a zero or non-finite vector is invalid. Raw: vectors
     of any length (N, 3, H, W). Loss: 1 - cosine, mean over valid pixels.
+
+    Args:
+        name: The task's name.
+        cosine: Whether to yield ``cosine`` too, the mean cosine similarity.
     """
 
     kind: ClassVar[str] = "normals"
     primary: ClassVar[str] = "mean_angle"
     higher_is_better: ClassVar[bool] = False
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, cosine: bool = False) -> None:
         super().__init__(name, num_channels=3)
+        self.cosine = cosine
+
+    def spec(self) -> dict[str, Any]:
+        """Return kind and num_channels, and ``cosine`` where it is wanted."""
+        return {**super().spec(), **({"cosine": True} if self.cosine else {})}
 
     def valid(self, target: Tensor) -> Tensor:
         """Tell which pixels have a finite vector that is not zero."""
@@ -104,14 +113,17 @@ class NormalsMetric(TaskMetric):
     """
 
     angle_sum: Tensor
+    cosine_sum: Tensor
     histogram: Tensor
     within: Tensor
+    task: Normals
 
     _limits = (11.25, 22.5, 30.0)
 
     def __init__(self, task: Normals) -> None:
         super().__init__(task)
         self.add_sum("angle_sum")
+        self.add_sum("cosine_sum")
         self.add_count("histogram", _NUM_BINS)
         self.add_count("within", len(self._limits))
 
@@ -119,8 +131,10 @@ class NormalsMetric(TaskMetric):
         """Add the angles of a batch."""
         truth = F.normalize(pick(target, valid), dim=0)
         guess = F.normalize(pick(raw, valid), dim=0, eps=1e-12)
-        angle = torch.rad2deg((guess * truth).sum(dim=0).clamp(-1, 1).acos())
+        cosine = (guess * truth).sum(dim=0).clamp(-1, 1)
+        angle = torch.rad2deg(cosine.acos())
         self.angle_sum += angle.sum()
+        self.cosine_sum += cosine.sum()
         bins = (angle / BIN_DEG).long().clamp(max=_NUM_BINS - 1)
         self.histogram += bins.bincount(minlength=_NUM_BINS)
         self.within += torch.stack([(angle < limit).sum() for limit in self._limits])
@@ -130,10 +144,13 @@ class NormalsMetric(TaskMetric):
         half = (self.num_pixels + 1) // 2
         median_bin = torch.searchsorted(self.histogram.cumsum(0), half)
         shares = self.within.double() / self.num_pixels
-        return {
+        found = {
             "mean_angle": self.angle_sum / self.num_pixels,
             "median_angle": (median_bin.double() + 0.5) * BIN_DEG,
             "within_11_25": shares[0],
             "within_22_5": shares[1],
             "within_30": shares[2],
         }
+        if self.task.cosine:
+            found["cosine"] = self.cosine_sum / self.num_pixels
+        return found

@@ -1,12 +1,13 @@
 """Semantic segmentation: one class per pixel."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from compactmtl.errors import RecipeError
 from compactmtl.multitask import colours
 from compactmtl.multitask.labels import LabelTask
 from compactmtl.multitask.metric import TaskMetric, some
@@ -18,19 +19,47 @@ class Segmentation(LabelTask):
     Target: int64 (H, W), a class index; below 0 is invalid. Raw: logits (N, num_classes, H, W).
     Loss: cross-entropy, mean over valid pixels.
 
-    Arguments as for ``LabelTask``.
+    Args:
+        name: As for ``LabelTask``, and so ``num_classes`` and ``classes``.
+        label_smoothing: Share of each label that the loss spreads over all classes.
+        image_iou: Whether to yield ``image_iou`` too, the mean over images of the IoU of all
+            classes' pixels together, hits / (pixels + misses). It is what some published codes call
+            IoU, and no mIoU.
+
+    Raises:
+        RecipeError: As ``LabelTask``; or a share that is none.
     """
 
     kind: ClassVar[str] = "segmentation"
     primary: ClassVar[str] = "miou"
     higher_is_better: ClassVar[bool] = True
 
+    def __init__(
+        self,
+        name: str,
+        num_classes: int,
+        classes: tuple[str, ...] | None = None,
+        label_smoothing: float = 0.0,
+        image_iou: bool = False,
+    ) -> None:
+        super().__init__(name, num_classes, classes)
+        if not 0 <= label_smoothing < 1:
+            raise RecipeError(
+                f"task `{name}`: label_smoothing (={label_smoothing}) must be at least 0, below 1"
+            )
+        self.label_smoothing, self.image_iou = label_smoothing, image_iou
+
+    def spec(self) -> dict[str, Any]:
+        """Return what ``LabelTask`` does, and what was set here."""
+        own = {"label_smoothing": self.label_smoothing, "image_iou": self.image_iou}
+        return {**super().spec(), **{name: value for name, value in own.items() if value}}
+
     def missing(self, height: int, width: int) -> Tensor:
         """Return labels of -1."""
         return torch.full((height, width), -1, dtype=torch.int64)
 
     def metric(self) -> "SegmentationMetric":
-        """Return a metric that yields miou and pixel_accuracy."""
+        """Return a metric that yields miou and pixel_accuracy, and image_iou where wanted."""
         return SegmentationMetric(self)
 
     def constants(self, targets: Tensor) -> list[Tensor]:
@@ -59,24 +88,38 @@ class SegmentationMetric(TaskMetric):
     """
 
     confusion: Tensor
+    iou_sum: Tensor
+    num_images: Tensor
     task: Segmentation
 
     def __init__(self, task: Segmentation) -> None:
         super().__init__(task)
         self.add_count("confusion", task.num_channels, task.num_channels)
+        self.add_sum("iou_sum")
+        self.add_count("num_images")
 
     def count(self, raw: Tensor, target: Tensor, valid: Tensor) -> None:
         """Add a batch to the confusion matrix (rows: target, columns: prediction)."""
         self.task.check_labels(target)
         num = self.task.num_channels
-        pairs = target[valid] * num + raw.argmax(dim=1)[valid]
+        guess = raw.argmax(dim=1)
+        pairs = target[valid] * num + guess[valid]
         self.confusion += pairs.bincount(minlength=num * num).reshape(num, num)
+        if self.task.image_iou:
+            hits = ((guess == target) & valid).sum(dim=(1, 2)).double()
+            pixels = valid.sum(dim=(1, 2)).double()
+            labelled = pixels > 0
+            self.iou_sum += (hits / (2 * pixels - hits))[labelled].sum()
+            self.num_images += labelled.sum()
 
     def result(self) -> dict[str, Tensor]:
         """Return miou and pixel_accuracy, both 0 to 1."""
         iou = self._iou()
         accuracy = self.confusion.diagonal().double().sum() / self.num_pixels
-        return {"miou": iou[~iou.isnan()].mean(), "pixel_accuracy": accuracy}
+        found = {"miou": iou[~iou.isnan()].mean(), "pixel_accuracy": accuracy}
+        if self.task.image_iou:
+            found["image_iou"] = self.iou_sum / self.num_images
+        return found
 
     def per_class(self) -> dict[str, float]:
         """Return the IoU of each class that is present, 0 to 1."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from compactmtl.data import DATASETS
 from compactmtl.data.dataset import MultiTaskDataset
-from compactmtl.errors import DataError, RecipeError, WeightsError
+from compactmtl.errors import DataError, RecipeError
 from compactmtl.models.build import build
 from compactmtl.multitask import KINDS, make_task
 from compactmtl.multitask.arguments import checked_arguments
@@ -79,34 +79,10 @@ def assemble(
             for line in load_pretrained(model, recipe.model.pretrained, images=images).lines():
                 reporter.message(line)
     if recipe.train.init is not None:
-        reporter.message(_load_first_weights(model, recipe.train.init, recipe.train.init_part))
+        state, how = load_weights(recipe.train.init)
+        report = fit_weights(model, state, source=f"`{recipe.train.init}` ({how})")
+        reporter.message(report.summary())
     return Parts(model, train_data, val_data, dict(tasks))
-
-
-def _load_first_weights(model: nn.Module, file: str, part: str | None) -> str:
-    """Load a file of weights into the network, or all of one submodule; return what was done.
-
-    Raises:
-        RecipeError: There is no such submodule.
-        WeightsError: The weights do not fit; what a file has beyond a submodule is left out.
-    """
-    state, how = load_weights(file)
-    source = f"`{file}` ({how})"
-    if part is None:
-        return fit_weights(model, state, source=source).summary()
-    modules = dict(model.named_modules())
-    if part not in modules:
-        raise RecipeError(
-            f"train.init_part: the network has no submodule `{part}`{nearest(part, modules)}"
-        )
-    report = fit_weights(modules[part], state, source=source, strict=False)
-    if report.missing:
-        raise WeightsError(
-            f"{source} lacks {len(report.missing)} weights of `{part}`, such as "
-            f"`{report.missing[0]}`",
-            hint="the file must hold the whole submodule, under its own names",
-        )
-    return f"`{part}`: {report.summary()}"
 
 
 def without_init(recipe: Recipe) -> Recipe:

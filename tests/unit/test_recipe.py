@@ -75,7 +75,6 @@ def test_recipes_of_the_quality_benchmark_differ_in_the_method_alone(data: str):
         ({"train": {"lr_milestones": [0.5]}}, ["`train`", "lr_milestones", "'steps'"]),
         ({"train": {"lr_schedule": "steps"}}, ["`train`", "lr_milestones"]),
         ({"train": {"lr_schedule": "steps", "lr_milestones": [150]}}, ["[150.0]", "shares"]),
-        ({"train": {"init_part": "encoder"}}, ["init_part", "without init"]),
         ({"overparam": {"subset": 1.5}}, ["subset (=1.5)", "whole number"]),
         ({"model": 3}, ["`model`", "got 3"]),
     ],

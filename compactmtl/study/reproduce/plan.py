@@ -10,6 +10,7 @@ from compactmtl.models.recipes import load
 from compactmtl.parts import nearest
 from compactmtl.study.reproduce.presets import CORRECTED, PRESETS, Quirk, quirks, quirks_of
 from compactmtl.study.reproduce.readings import readings
+from compactmtl.study.reproduce.status import lacking
 from compactmtl.study.reproduce.tables import Row, Table
 from compactmtl.study.subjects import Subject
 
@@ -87,7 +88,7 @@ def make_plan(
         ]  # what is published of one data set means nothing for another
         own += [setting for quirk in applied for setting in quirk.settings(cell)]
         if row.pretrained:
-            own += [f"train.init={pretrained}", f"train.init_part={row.pretrained}"]
+            own.append(f"model.pretrained={pretrained}")
         if trial:
             own += [f"data.name={trial}", TRIALS.get(trial, "data.args={}")]
         recipe = load(row.recipe, [*own, *settings])
@@ -107,15 +108,16 @@ def _check(table: Table, preset: str, trial: str) -> None:
         )
     if table.drawing:
         raise UsageError(f"{table.id}: {table.drawing}")
-    if table.needs:
-        raise UsageError(f"{table.id} cannot be run yet: it needs {table.needs}")
+    missing = table.needs if trial else lacking(table)
+    if missing:
+        raise UsageError(f"{table.id} cannot be run yet: it needs {missing}")
     if trial:
         declared = DATASETS[trial].declared_tasks()
         wanted = [column.task for column in table.columns if column.task != "sparsity"]
-        if lacking := [task for task in dict.fromkeys(wanted) if task not in declared]:
+        if absent := [task for task in dict.fromkeys(wanted) if task not in declared]:
             raise UsageError(
                 f"{table.id} cannot be tried on `{trial}`: it has the tasks {', '.join(declared)}, "
-                f"the table needs {', '.join(lacking)} too"
+                f"the table needs {', '.join(absent)} too"
             )
 
 

@@ -45,7 +45,7 @@ class Row:
         recipe: The recipe it starts from; "" where the library cannot train it.
         settings: The recipe's settings in this row.
         against: Label of the row it is compared with; "" for none.
-        pretrained: The submodule that starts from a file of pretrained weights; "" for none.
+        pretrained: Whether its backbone starts from a file of pretrained weights.
     """
 
     label: str
@@ -54,7 +54,7 @@ class Row:
     recipe: str = ""
     settings: tuple[str, ...] = ()
     against: str = ""
-    pretrained: str = ""
+    pretrained: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ import torch
 from torch import nn
 from torchvision.models.segmentation import deeplabv3_resnet50
 
+from compactmtl.compiler import compress
 from compactmtl.errors import RecipeError, UsageError
 from compactmtl.models.deeplab import DeepLab, DeepLabHead
+from compactmtl.sparsity import groups
 
 
 @pytest.fixture
@@ -76,3 +78,51 @@ def test_single_image_in_training_is_refused(small):
 def test_impossible_sizes_are_refused(args):
     with pytest.raises(RecipeError, match="must be positive"):
         DeepLab({"seg": 2}, depth=18, **args)
+
+
+@pytest.fixture
+def faces():
+    torch.manual_seed(0)
+    tasks = {"seg": 3, "male": 2, "smiling": 2}
+    return DeepLab(tasks, depth=50, width=0.0625, head_channels=5, stem="deep",
+                   image_tasks=("male", "smiling")).eval()  # fmt: skip
+
+
+def test_image_tasks_have_one_output_per_image(faces):
+    raws = faces(torch.rand(2, 3, 45, 38))
+    assert {name: tuple(raw.shape) for name, raw in raws.items()} == {
+        "seg": (2, 3, 45, 38), "male": (2, 2), "smiling": (2, 2),
+    }  # fmt: skip
+    convs = [m for m in faces.heads["male"].modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert [tuple(m.weight.shape[:2]) for m in convs] == [(64, 128), (32, 64), (2, 32)]
+
+
+def test_the_deep_stem_has_three_convolutions_and_twice_the_channels(faces):
+    stem = [m for m in faces.encoder.conv1 if isinstance(m, nn.Conv2d)]
+    assert [(c.in_channels, c.out_channels, c.stride[0]) for c in stem] == [
+        (3, 4, 2), (4, 4, 1), (4, 8, 1),
+    ]  # fmt: skip
+    assert faces.encoder.layer1[0].conv1.in_channels == 8
+
+
+def test_heads_reads_are_those_of_the_heads_there_are(faces):
+    assert "heads.male.conv" in faces.head_reads
+    assert "heads.seg.pooled.0" in faces.head_reads
+    found = groups(faces)
+    assert {g.name for g in found} >= {"heads.male.conv", "heads.seg.branches.1.0"}
+
+
+def test_a_network_with_image_tasks_is_compiled_exactly(faces):
+    for each in groups(faces):
+        if each.num_groups > 4:
+            zeros = torch.arange(0, each.num_groups, 2)
+            each.parameter.data.index_fill_(each.dim, zeros, 0.0)
+    compact = compress(faces, torch.rand(1, 3, 64, 64))
+    assert compact.report.after.macs < compact.report.before.macs
+
+
+def test_an_image_task_or_stem_that_there_is_not_is_refused():
+    with pytest.raises(RecipeError, match="no task `mael` in image_tasks"):
+        DeepLab({"male": 2}, depth=18, image_tasks=("mael",))
+    with pytest.raises(RecipeError, match="stem is `d`"):
+        DeepLab({"male": 2}, depth=18, stem="d")

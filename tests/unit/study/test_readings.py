@@ -75,7 +75,8 @@ def test_every_switch_is_a_key_of_a_recipe():
         for change in quirk.does:
             for setting in change.settings:
                 key = setting.partition("=")[0]
-                assert key in known or key.rpartition(".")[0] in known, quirk.name
+                places = {key, key.rpartition(".")[0], key.partition(".")[0]}  # tasks are a dict
+                assert places & (known - {"model", "data", "train"}), quirk.name
 
 
 def test_no_pattern_is_left_without_a_cell():

@@ -16,7 +16,6 @@ from compactmtl.errors import (
     RecipeError,
     TrainingError,
     UsageError,
-    WeightsError,
     WriteError,
 )
 from compactmtl.files import read_json
@@ -383,21 +382,3 @@ def test_a_single_task_can_be_factorised_with_m_trained_along(train, blobs, task
     assert is_expanded(result.model)
     assert list(result.history[0]["m_reach"]) == ["seg"]
     assert result.history[1]["m_reach"]["seg"] > 0
-
-
-def test_a_file_can_hold_one_submodule(train, make_recipe, tasks, tmp_path):
-    network = initial_network(make_recipe(seed=5), tasks)
-    state = {f"backbone.{name}": t for name, t in network.encoder.state_dict().items()}
-    torch.save(state | {"fc.weight": torch.zeros(2, 2)}, tmp_path / "encoder.pt")
-    recorder = Recorder()
-    settings = {"init": str(tmp_path / "encoder.pt"), "epochs": 1, "lr": 1e-12}
-    result = train(train=settings | {"init_part": "encoder"}, fit_args={"reporter": recorder})
-    got = result.model.encoder.state_dict()["down.0.0.weight"]
-    torch.testing.assert_close(got, network.encoder.state_dict()["down.0.0.weight"])
-    assert any("1 unused" in event[1] for event in recorder.events if event[0] == "message")
-    with pytest.raises(RecipeError, match="no submodule `encodre`; did you mean `encoder`"):
-        train(train=settings | {"init_part": "encodre"})
-    del state["backbone.down.0.0.weight"]
-    torch.save(state, tmp_path / "encoder.pt")
-    with pytest.raises(WeightsError, match=r"lacks 1 weights of `encoder`, such as `down\.0\.0"):
-        train(train=settings | {"init_part": "encoder"})
