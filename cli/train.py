@@ -11,6 +11,7 @@ from compactmtl.errors import UsageError
 
 def train(
     recipe: options.RecipeName = None,
+    tasks: options.Tasks = None,
     settings: Settings = None,
     resume: options.Resume = None,
     device: options.Device = None,
@@ -49,13 +50,8 @@ def train(
     chosen = {"train.precision": precision, "seed": seed, "train.init": init}
     overrides = [*(settings or ()), *(f"{k}={v}" for k, v in chosen.items() if v is not None)]
     targets = (target_sparsity, target_macs, target_latency_ms)
-    new = (
-        recipe is not None
-        or run_dir is not None
-        or overrides
-        or any(t is not None for t in targets)
-    )
-    if resume is not None and new:
+    new = (recipe, run_dir, tasks, *targets)
+    if resume is not None and (overrides or any(setting is not None for setting in new)):
         raise UsageError(
             "--resume goes on with the run's own recipe and folder: no RECIPE, no --run-dir and no "
             "setting but --device goes with it",
@@ -67,6 +63,7 @@ def train(
 
     from compactmtl.cli.train_progress import TrainProgress  # the library imports torch
     from compactmtl.models.recipes import load
+    from compactmtl.recipe import with_tasks
     from compactmtl.training import fit, open_run
 
     if resume is not None:
@@ -75,6 +72,8 @@ def train(
     elif recipe is None:
         raise UsageError("no RECIPE given", hint="`compactmtl recipes` lists the named ones")
     chosen_recipe = target.with_target(load(recipe, overrides), *targets)
+    if tasks is not None:
+        chosen_recipe = with_tasks(chosen_recipe, tasks.split(","))
     progress = TrainProgress()
     try:
         with progress:

@@ -8,6 +8,10 @@ import typer
 RecipeName = Annotated[
     str | None, typer.Argument(metavar="RECIPE", help="A recipe's name, or its TOML file.")
 ]
+Tasks = Annotated[
+    str | None,
+    typer.Option(metavar="NAMES", help="Only these of the recipe's tasks, as in seg,depth."),
+]
 Resume = Annotated[
     Path | None, typer.Option(metavar="RUN", help="Go on with this run folder or its ckpt.pt.")
 ]

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -337,6 +337,29 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
         if found:
             section = found[0]
     return list(section.model_fields)
+
+
+def with_tasks(recipe: Recipe, names: Sequence[str]) -> Recipe:
+    """Return the recipe with some of its tasks alone, in its own order.
+
+    So one recipe serves every combination, and each task by itself. What the network is told of
+    other tasks (``model.args.image_tasks``) goes too.
+
+    Raises:
+        RecipeError: No task, or one that the recipe does not have.
+    """
+    for name in names:
+        if name not in recipe.tasks:
+            raise RecipeError(
+                f"recipe `{recipe.name}` has no task `{name}`{nearest(name, recipe.tasks)}",
+                hint=f"it has: {', '.join(recipe.tasks)}",
+            )
+    document = recipe.to_dict()
+    document["tasks"] = {k: v for k, v in document["tasks"].items() if k in names}
+    args = document["model"].get("args", {})
+    if "image_tasks" in args:
+        args["image_tasks"] = [name for name in args["image_tasks"] if name in names]
+    return parse(document, source=f"recipe `{recipe.name}` with tasks {', '.join(names)}")
 
 
 def to_toml(recipe: Recipe) -> str:

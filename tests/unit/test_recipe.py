@@ -108,6 +108,21 @@ def test_settings_override_one_value_and_leave_the_document_alone():
     assert document == {"train": {"epochs": 10, "lr": 0.1}, "seed": 0}
 
 
+def test_some_tasks_of_a_recipe_alone():
+    recipe = parse(
+        model={"name": "deeplab_resnet18", "args": {"image_tasks": ["male", "smile"]}},
+        tasks={"seg": {"weight": 2.0}, "male": {}, "smile": {}},
+    )
+    some = recipes.with_tasks(recipe, ["smile", "seg"])
+    assert list(some.tasks) == ["seg", "smile"]
+    assert some.tasks["seg"].weight == 2.0
+    assert some.model.args["image_tasks"] == ["smile"]
+    assert recipes.with_tasks(recipe, ["seg"]).model.args["image_tasks"] == []
+    assert recipes.with_tasks(recipe, list(recipe.tasks)) == recipe
+    with pytest.raises(RecipeError, match="no task `smiles`; did you mean `smile`"):
+        recipes.with_tasks(recipe, ["smiles"])
+
+
 @pytest.mark.parametrize("setting", ["train.epochs", "=3", "seed.x=1"])
 def test_a_setting_that_is_none_is_refused(setting: str):
     with pytest.raises(RecipeError, match="--set"):

@@ -8,6 +8,7 @@ from compactmtl.multitask.arguments import checked_arguments
 from compactmtl.multitask.weightings.base import Weighting
 from compactmtl.multitask.weightings.dwa import DynamicWeightAverage
 from compactmtl.multitask.weightings.fixed import Fixed
+from compactmtl.multitask.weightings.frozen import FrozenUncertainty
 from compactmtl.multitask.weightings.gls import GeometricMean
 from compactmtl.multitask.weightings.rlw import RandomWeights
 from compactmtl.multitask.weightings.uncertainty import Uncertainty
@@ -17,7 +18,14 @@ __all__ = ["WEIGHTINGS", "Weighting", "make_weighting"]
 
 WEIGHTINGS: dict[str, type[Weighting]] = {
     method.name: method
-    for method in (Fixed, Uncertainty, DynamicWeightAverage, RandomWeights, GeometricMean)
+    for method in (
+        Fixed,
+        Uncertainty,
+        FrozenUncertainty,
+        DynamicWeightAverage,
+        RandomWeights,
+        GeometricMean,
+    )
 }
 """The methods by the word a recipe uses."""
 

@@ -28,6 +28,7 @@ def test_totals_are_the_published_formulas(losses):
         "fixed": sum(weighted),
         "uncertainty": sum(loss / (2 * math.exp(-0.5)) - 0.25 for loss in weighted),
         "dwa": sum(weighted),  # the first epochs
+        "uw_frozen": sum(math.exp(-1) * loss for loss in weighted),
         "gls": math.prod(weighted) ** (1 / 3),
     }
     for name, total in expected.items():
