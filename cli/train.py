@@ -71,7 +71,7 @@ def train(
         recipe = str(run_dir / "recipe.toml")
     elif recipe is None:
         raise UsageError("no RECIPE given", hint="`compactmtl recipes` lists the named ones")
-    chosen_recipe = target.with_target(load(recipe, overrides), *targets)
+    chosen_recipe = load(recipe, [*overrides, *target.target_settings(*targets)])
     if tasks is not None:
         chosen_recipe = with_tasks(chosen_recipe, tasks.split(","))
     progress = TrainProgress()

@@ -45,29 +45,24 @@ Assume = Annotated[
 ]
 
 
-def with_target(
-    recipe: "Recipe", sparsity: float | None, macs: float | None, latency_ms: float | None
-) -> "Recipe":
-    """Return the recipe with the target of the command line in the place of its own.
+def target_settings(
+    sparsity: float | None, macs: float | None, latency_ms: float | None
+) -> list[str]:
+    """Return the settings that put the command line's target in the place of the recipe's own.
 
     Raises:
         UsageError: Two targets.
-        RecipeError: One that is out of range.
     """
-    from compactmtl.recipe import parse
-
     given = {"target": sparsity, "target_macs": macs, "target_latency_ms": latency_ms}
     chosen = {name: value for name, value in given.items() if value is not None}
-    if not chosen:
-        return recipe
     if len(chosen) > 1:
         raise UsageError(
             "two targets, expected one: --target-sparsity, --target-macs or --target-latency-ms"
         )
-    document = recipe.to_dict()
-    section = {k: v for k, v in document.get("sparsity", {}).items() if k not in given}
-    document["sparsity"] = {**section, **chosen, "schedule": "target"}
-    return parse(document, source=f"recipe `{recipe.name}` with {next(iter(chosen))}")
+    if not chosen:
+        return []
+    aims = [f"sparsity.{name}={chosen.get(name, '')}" for name in given]
+    return [*aims, 'sparsity.schedule="target"']
 
 
 def cost_of(

@@ -299,6 +299,8 @@ def parse_toml(text: str, *, source: str) -> dict[str, Any]:
 def override(document: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """Return ``document`` with ``a.b=value`` settings applied; values are TOML, else plain text.
 
+    ``a.b=`` without a value leaves the key to its default.
+
     Raises:
         RecipeError: A setting has no ``=``, or its path runs through a value.
     """
@@ -307,6 +309,7 @@ def override(document: dict[str, Any], settings: Iterable[str]) -> dict[str, Any
         path, equals, text = setting.partition("=")
         if not equals or not path.strip():
             raise RecipeError(f"--set {setting!r}: expected key=value, as in train.epochs=3")
+        value: Any
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
@@ -317,7 +320,10 @@ def override(document: dict[str, Any], settings: Iterable[str]) -> dict[str, Any
             table = table.setdefault(parent, {})
             if not isinstance(table, dict):
                 raise RecipeError(f"--set {setting!r}: `{parent}` is a value, not a table")
-        table[leaf] = value
+        if text.strip():
+            table[leaf] = value
+        else:
+            table.pop(leaf, None)
     return result
 
 

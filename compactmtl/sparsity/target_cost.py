@@ -12,8 +12,8 @@ class TargetCost(Target):
 
     What is followed is the share of the cost that is saved, as ``Target`` follows the share of zero
     groups. What a group saves depends on its layer and on who else reads the channel, so the number
-    of groups that may die until the next call is measured too: half of what is missing, at the
-    steepest rate seen.
+    of groups that may die until the next call follows from what the last ones saved: enough for
+    what is missing, and for half of it near the end.
 
     Args:
         wanted: Cost to be reached, in the unit of ``measure``; greater than 0.
@@ -29,6 +29,8 @@ class TargetCost(Target):
     """Share of the cost that a share of zero groups saves at least, as far as the limit goes."""
     RECENT = 0.005
     """Share of the groups that must have died for the rate to be measured anew."""
+    NEAR = 0.1
+    """What is missing, as a share of the dense network's cost, where the end is near."""
 
     def __init__(
         self, wanted: float, lam: float, start: float, stop: float, measure: Callable[[], float]
@@ -43,6 +45,7 @@ class TargetCost(Target):
         self.rate = self.STEEPEST
         self.zeros, self.saved = 0.0, 0.0
         self._mark = (0.0, 0.0)
+        self._limit = 1.0
 
     def lam_at(self, progress: float, group_sparsity: float) -> float:
         """Return the strength for the next step; measures the cost between start and stop."""
@@ -56,9 +59,14 @@ class TargetCost(Target):
         self.zeros, self.saved = group_sparsity, 1.0 - self.cost / self.reference
         died = self.zeros - self._mark[0]
         if died >= self.RECENT:
-            self.rate = max(self.STEEPEST, (self.saved - self._mark[1]) / died)
+            measured = max(self.STEEPEST, (self.saved - self._mark[1]) / died)
+            self.rate = (self.rate + measured) / 2
             self._mark = (self.zeros, self.saved)
-        return super().lam_at(progress, self.saved)
+        before = self.current
+        lam = super().lam_at(progress, self.saved)
+        if lam > before and self.zeros >= self._limit:  # more is not allowed: lam need not rise
+            lam = self.current = before
+        return lam
 
     def max_zero_groups(self, num_groups: int) -> int:
         """Return how many groups may be zero at the next call."""
@@ -67,7 +75,10 @@ class TargetCost(Target):
         wanted = min(self.target + self.TOLERANCE, self.wanted + self.BAND * self.target)
         missing = max(0.0, wanted - self.saved)
         present = round(self.zeros * num_groups)
-        return present + (max(1, int(missing / (2 * self.rate) * num_groups)) if missing else 0)
+        more = missing / self.rate * (0.5 if self.target - self.saved < self.NEAR else 1.0)
+        limit = present + (max(1, int(more * num_groups)) if missing else 0)
+        self._limit = limit / num_groups
+        return limit
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as JSON data."""
@@ -80,6 +91,7 @@ class TargetCost(Target):
             "zeros": self.zeros,
             "saved": self.saved,
             "mark": list(self._mark),
+            "limit": self._limit,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -87,4 +99,4 @@ class TargetCost(Target):
         super().load_state_dict(state)
         self.target, self.reference, self.cost = state["target"], state["reference"], state["cost"]
         self.rate, self.zeros, self.saved = state["rate"], state["zeros"], state["saved"]
-        self._mark = (state["mark"][0], state["mark"][1])
+        self._mark, self._limit = (state["mark"][0], state["mark"][1]), state["limit"]

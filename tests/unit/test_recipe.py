@@ -123,6 +123,11 @@ def test_some_tasks_of_a_recipe_alone():
         recipes.with_tasks(recipe, ["smiles"])
 
 
+def test_a_setting_without_a_value_leaves_the_key_to_its_default():
+    given = {"train": {"epochs": 3, "lr": 0.1}}
+    assert recipes.override(given, ["train.lr=", "train.init="]) == {"train": {"epochs": 3}}
+
+
 @pytest.mark.parametrize("setting", ["train.epochs", "=3", "seed.x=1"])
 def test_a_setting_that_is_none_is_refused(setting: str):
     with pytest.raises(RecipeError, match="--set"):

@@ -3,33 +3,38 @@
 import pytest
 import torch
 
-from compactmtl.cli.train_target import cost_of, with_target
+from compactmtl.cli.train_target import cost_of, target_settings
 from compactmtl.compiler.table import default_table
 from compactmtl.errors import RecipeError, RefusedError, UsageError
 from compactmtl.models.recipes import load
 
 
+def aimed(name: str, *targets: float | None, settings: tuple[str, ...] = ()):
+    return load(name, [*settings, *target_settings(*targets)])
+
+
 def test_a_target_takes_the_place_of_the_recipes_own():
-    recipe = with_target(load("rooms-sparse"), None, 0.3, None)
+    recipe = aimed("rooms-sparse", None, 0.3, None)
     assert (recipe.sparsity.target, recipe.sparsity.target_macs) == (None, 0.3)
     assert recipe.sparsity.stop == load("rooms-sparse").sparsity.stop
-    dense = with_target(load("rooms-dense"), 0.7, None, None)
+    dense = aimed("rooms-dense", 0.7, None, None, settings=("sparsity.start=0.25",))
     assert (dense.sparsity.schedule, dense.sparsity.target) == ("target", 0.7)
-    assert with_target(load("rooms-smoke"), None, None, 5.0).sparsity.schedule == "target"
-    assert with_target(recipe, None, None, None) is recipe
+    assert dense.sparsity.start == 0.25
+    assert aimed("rooms-smoke", None, None, 5.0).sparsity.schedule == "target"
+    assert aimed("rooms-sparse", None, None, None) == load("rooms-sparse")
 
 
 def test_wrong_targets_are_refused():
     with pytest.raises(UsageError, match="two targets"):
-        with_target(load("rooms-sparse"), 0.5, 0.3, None)
+        target_settings(0.5, 0.3, None)
     with pytest.raises(RecipeError, match="less than 1"):
-        with_target(load("rooms-sparse"), 70.0, None, None)
+        aimed("rooms-sparse", 70.0, None, None)
     with pytest.raises(RecipeError, match="greater than 0"):
-        with_target(load("rooms-sparse"), None, None, 0.0)
+        aimed("rooms-sparse", None, None, 0.0)
 
 
 def test_latency_by_another_machines_table_is_refused_unless_assumed(tmp_path):
-    recipe = with_target(load("rooms-sparse"), None, None, 5.0)
+    recipe = aimed("rooms-sparse", None, None, 5.0)
     table = default_table().model_copy(update={"cpu": "another processor"})
     table.save(tmp_path / "table.json")
     with pytest.raises(RefusedError, match="another processor"):
