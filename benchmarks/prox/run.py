@@ -78,7 +78,7 @@ def cases(quick: bool) -> list[tuple[str, nn.Module, tuple[int, ...] | None, str
     ]
     if not quick:
         deeplab = MODELS["deeplab_resnet50"](TASKS)
-        found.append(("DeepLab-ResNet-50, batch 4, 256x256", deeplab, (4, 3, 256, 256), "input"))
+        found.append(("DeepLab-ResNet-50, batch 8, 256x256", deeplab, (8, 3, 256, 256), "input"))
     return found
 
 

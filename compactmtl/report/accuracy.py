@@ -20,6 +20,7 @@ def metrics_section(record: Record, predictions: Predictions) -> Html:
     stages: dict[str, Metrics] = {
         "Constant predictor": summary.get("baseline") or {},
         "Before sparse phase": milestones.get("before_sparse") or {},
+        "Before debias": milestones.get("before_debias") or {},
         "End of training": milestones.get("final") or {},
         "Dense": predictions.metrics.get("dense", {}),
         "Compact": predictions.metrics.get("compact", {}),

@@ -19,6 +19,8 @@ PHASE_COLOURS = {
     "dense": "#f6f8fa",
     "sparse": "#fdf6dd",
     "debias": "#ebf9ef",
+    "overparam-sparse": "#f8edf3",
+    "overparam-debias": "#eaf3fb",
 }
 OTHER_PHASE = "#f6f8fa"
 LAYER_AXIS: dict[str, Any] = {

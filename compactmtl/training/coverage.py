@@ -7,7 +7,7 @@ from compactmtl.overparam import METHODS
 from compactmtl.recipe import Recipe
 from compactmtl.training.assemble import Parts
 from compactmtl.training.feed import Feed
-from compactmtl.training.phases import phases
+from compactmtl.training.phases import is_overparam, phases
 from compactmtl.training.reporter import Reporter
 from compactmtl.training.seeding import preserved_rng
 
@@ -38,7 +38,7 @@ def check_coverage(recipe: Recipe, parts: Parts, feed: Feed, reporter: Reporter)
                     )
             is_partial = any(count < looked for count in counts.values())
             if split == "train" and is_partial and _trains_on_subsets(recipe):
-                epochs = [e for e, phase in enumerate(phases(recipe)) if phase == "overparam"]
+                epochs = [e for e, phase in enumerate(phases(recipe)) if is_overparam(phase)]
                 check_subsets(
                     data,
                     parts.tasks,

@@ -117,7 +117,7 @@ def write_run(folder, document=None):
             "started": "2025-01-01T12:00:00+00:00",
             "finished": "2025-01-01T12:04:00+00:00",
             "baseline": BASELINE,
-            "milestones": {"before_sparse": FINAL, "final": FINAL},
+            "milestones": {"before_sparse": FINAL, "before_debias": FINAL, "final": FINAL},
             "check": {"passed": True, "missed": [], "margin": 0.2, "tasks": {}},
             "environment": ENVIRONMENT,
         },
