@@ -13,7 +13,7 @@ class TargetCost(Target):
     What is followed is the share of the cost that is saved, as ``Target`` follows the share of zero
     groups. What a group saves depends on its layer and on who else reads the channel, so the number
     of groups that may die until the next call follows from what the last ones saved: enough for
-    what is missing, and for half of it near the end.
+    what is missing, and for a third of it near the end.
 
     Args:
         wanted: Cost to be reached, in the unit of ``measure``; greater than 0.
@@ -29,6 +29,8 @@ class TargetCost(Target):
     """Share of the cost that a share of zero groups saves at least, as far as the limit goes."""
     RECENT = 0.005
     """Share of the groups that must have died for the rate to be measured anew."""
+    LATE = 1.5
+    """Factor by which lam grows from call to call behind the deadline."""
     NEAR = 0.1
     """What is missing, as a share of the dense network's cost, where the end is near."""
 
@@ -60,12 +62,14 @@ class TargetCost(Target):
         died = self.zeros - self._mark[0]
         if died >= self.RECENT:
             measured = max(self.STEEPEST, (self.saved - self._mark[1]) / died)
-            self.rate = (self.rate + measured) / 2
+            self.rate = max(measured, (self.rate + measured) / 2)  # at once up, slowly down
             self._mark = (self.zeros, self.saved)
         before = self.current
         lam = super().lam_at(progress, self.saved)
         if lam > before and self.zeros >= self._limit:  # more is not allowed: lam need not rise
             lam = self.current = before
+        elif lam > 0.0 and self.wanted >= self.target - 1e-9:  # late, and the limit guards
+            lam = self.current = max(lam, self.LATE * before)
         return lam
 
     def max_zero_groups(self, num_groups: int) -> int:
@@ -75,7 +79,7 @@ class TargetCost(Target):
         wanted = min(self.target + self.TOLERANCE, self.wanted + self.BAND * self.target)
         missing = max(0.0, wanted - self.saved)
         present = round(self.zeros * num_groups)
-        more = missing / self.rate * (0.5 if self.target - self.saved < self.NEAR else 1.0)
+        more = missing / self.rate * (0.35 if self.target - self.saved < self.NEAR else 1.0)
         limit = present + (max(1, int(more * num_groups)) if missing else 0)
         self._limit = limit / num_groups
         return limit
