@@ -44,6 +44,8 @@ TINY = [
     "data.args.num_images=16",
     "data.args.size=32",
     "model.args.width=8",
+    "sparsity.target=0.1",  # a run that misses its target ends with an error
+    "sparsity.lam=10.0",
 ]
 
 
