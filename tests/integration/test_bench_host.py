@@ -125,7 +125,7 @@ def test_ctrl_c_here_stops_the_board_and_restores_its_clocks(jetson, files):
     )
 
     def wait_for(word):
-        for _ in range(300):
+        for _ in range(1200):  # a busy machine takes its time
             if word in calls.read_text().split():
                 return
             time.sleep(0.1)
@@ -133,7 +133,7 @@ def test_ctrl_c_here_stops_the_board_and_restores_its_clocks(jetson, files):
 
     wait_for("lock")
     child.send_signal(signal.SIGINT)
-    _, said = child.communicate(timeout=60)
+    _, said = child.communicate(timeout=300)
     assert child.returncode == 130, said
     wait_for("--restore")
     assert not list(jetson.home.glob("compactmtl*"))
@@ -181,7 +181,7 @@ def lose_when(link, word):
     """Let the board be out of reach when it has printed a word; return the thread that waits."""
 
     def wait():
-        for _ in range(600):
+        for _ in range(2400):  # a busy machine takes its time
             if word in link.heard:
                 break
             time.sleep(0.05)
@@ -218,7 +218,7 @@ def test_a_link_that_drops_while_it_runs_leaves_nothing_here_or_there(jetson, be
     assert error.startswith("error: the link to `board` broke: ")
     assert "ends within minutes, by itself" in hint
     assert set(tmp_path.iterdir()) == before
-    for _ in range(600):
+    for _ in range(1200):
         if not list(jetson.home.glob("compactmtl*")):
             break
         time.sleep(0.1)
