@@ -2,6 +2,7 @@
 
 from compactmtl.cli.console import console
 from compactmtl.study.reproduce.plan import Plan
+from compactmtl.study.reproduce.presets import Quirk
 from compactmtl.study.reproduce.readings import readings
 from compactmtl.study.reproduce.status import status
 from compactmtl.study.reproduce.tables import tables
@@ -74,20 +75,21 @@ def show_plan(plan: Plan) -> None:
 def quirk_lines(plan: Plan) -> list[dict[str, str]]:
     """Return the quirks of a plan with how each is done, or why it is not."""
     applied = {quirk.name: quirk for planned in plan.rows for quirk in planned.quirks}
-    settings = {
-        name: " ".join(
-            dict.fromkeys(
-                setting
-                for planned in plan.rows
-                if quirk in planned.quirks
-                for setting in quirk.settings(plan.table.cell(planned.row))
-            )
-        )
-        for name, quirk in applied.items()
-    }
-    done = [(quirk, f"--set {settings[name]}") for name, quirk in applied.items()]
+    done = [(quirk, _how(plan, quirk)) for quirk in applied.values()]
     missed = [(quirk, f"not reproduced: {quirk.why_not}") for quirk in plan.not_reproduced]
     return [
         {"quirk": quirk.name, "reading": quirk.reading, "what": quirk.says, "how": how}
         for quirk, how in (*done, *missed)
     ]
+
+
+def _how(plan: Plan, quirk: Quirk) -> str:
+    """Return a quirk's settings, with the rows where they are not the same in all."""
+    rows: dict[str, list[str]] = {}
+    for planned in plan.rows:
+        if quirk in planned.quirks:
+            settings = " ".join(f"--set {s}" for s in quirk.settings(plan.table.cell(planned.row)))
+            rows.setdefault(settings, []).append(planned.row.label)
+    if len(rows) == 1:
+        return next(iter(rows))
+    return "; ".join(f"{', '.join(labels)}: {settings}" for settings, labels in rows.items())
