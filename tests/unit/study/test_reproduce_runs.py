@@ -117,3 +117,22 @@ def test_a_slow_step_is_not_measured_ten_times(tmp_path):
                   f" cache = '{tmp_path}'}}"],
     ).rows  # fmt: skip
     assert estimate(planned.subject.recipe, clock=lambda: float(next(now))).num_steps == 2
+
+
+def test_sparsity_is_what_the_logs_last_epoch_counts(tmp_path):
+    plan = make_plan(find_table("B:table1"), trial="rooms", patterns=["seg-1e-5"])
+    cells = make_cells([each.subject for each in plan.rows], 2, tmp_path)
+    for each, zeros in zip(cells, (20, 30), strict=True):
+        each.scores.parent.mkdir(parents=True)
+        each.scores.write_text(json.dumps({"metrics": {"ckpt.pt": {"seg": {"image_iou": 0.5}}}}))
+        each.run.mkdir()
+        counts = {"zero_groups": zeros, "num_groups": 40, "zero_weights": 9, "num_weights": 10}
+        rows = [{"epoch": 1, "val": {}, "sparsity": None},
+                {"epoch": 2, "val": {}, "sparsity": counts}]  # fmt: skip
+        (each.run / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    found = {result.column: result for result in results(plan, cells, SAME)}
+    assert set(found) == {"seg.image_iou", "sparsity.zero_groups", "sparsity.zero_weights"}
+    assert found["sparsity.zero_groups"].ours.values == (50.0, 75.0)
+    assert found["sparsity.zero_weights"].ours.mean == pytest.approx(90.0)
+    assert found["sparsity.zero_groups"].published == "35.77"
+    assert found["seg.image_iou"].ours.mean == pytest.approx(0.5)
