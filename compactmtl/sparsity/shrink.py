@@ -60,7 +60,7 @@ def _choose(stepped: Sequence[Stepped]) -> Iterator[tuple[list[Stepped], slice]]
         group, parameter = kernel.group, kernel.group.parameter
         if group.factors is not None:
             yield [kernel], ALL
-        elif parameter.device.type == "cpu":
+        elif _has_cache(parameter):
             num = max(1, BLOCK * group.axis_size // parameter.numel())
             for start in range(0, group.axis_size, num):
                 yield [kernel], slice(start, start + num)
@@ -70,6 +70,10 @@ def _choose(stepped: Sequence[Stepped]) -> Iterator[tuple[list[Stepped], slice]]
             together.setdefault(key, []).append(kernel)
     for kernels in together.values():
         yield kernels, ALL
+
+
+def _has_cache(parameter: Tensor) -> bool:
+    return parameter.device.type == "cpu"
 
 
 class _Batch:

@@ -322,6 +322,32 @@ def test_a_share_of_l1_makes_single_weights_zero_too_and_they_stay_so(tmp_path):
     assert all(torch.equal(g.parameter == 0, zero) for g, zero in zip(found, none, strict=True))
 
 
+@pytest.mark.parametrize("settings", [{}, {"l1_share": 0.3}])
+def test_kernels_that_are_joined_as_on_a_gpu_shrink_alike(settings, monkeypatch):
+    def made() -> tuple[nn.Module, ProximalAdamW]:
+        net = nn.Sequential(*(nn.Conv2d(8, 8, 3, padding=1) for _ in range(3)), nn.Conv2d(8, 4, 1))
+        optimizer = build(net, lam=0.05, **settings)
+        optimizer.max_zero_groups = 12
+        return net, optimizer
+
+    torch.manual_seed(0)
+    net, optimizer = made()
+    other, joined = made()
+    other.load_state_dict(net.state_dict())
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(20):
+        for one, two in zip(net.parameters(), other.parameters(), strict=True):
+            one.grad = torch.randn(one.shape, generator=generator) * 0.1
+            two.grad = one.grad.clone()
+        optimizer.step()
+        with monkeypatch.context() as patch:
+            patch.setattr("compactmtl.sparsity.shrink._has_cache", lambda parameter: False)
+            joined.step()
+    assert 2 <= sum(int(g.is_zero().sum()) for g in groups(net, layers="*", reads=())) <= 12
+    for one, two in zip(net.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(two, one, rtol=1e-6, atol=1e-9)
+
+
 def test_nothing_of_the_weights_is_read_on_the_host():
     # AdamW reads its own step counts, one scalar per kernel that it keeps on the CPU
     net = network()
