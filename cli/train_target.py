@@ -62,7 +62,7 @@ def target_settings(
     if not chosen:
         return []
     aims = [f"sparsity.{name}={chosen.get(name, '')}" for name in given]
-    return [*aims, 'sparsity.schedule="target"']
+    return [*aims, 'sparsity.schedule="target"', "check.target=true"]
 
 
 def cost_of(

@@ -174,6 +174,8 @@ class CheckSection(Section):
     """Each task's error is at most (1 - margin) times the best constant predictor's."""
     zero_groups: float | None = Field(default=None, ge=0.0, le=1.0)
     """Share of exactly-zero channel groups."""
+    target: bool = True
+    """The target of ``sparsity``, if it has one, within 2 points."""
 
 
 class Recipe(Section):

@@ -99,8 +99,9 @@ def fit(
         RecipeError: The recipe contradicts itself, its data or the run that is resumed.
         DataError: The data are not what the tasks expect.
         NonFiniteError: A loss or weight became NaN or Inf; the last good checkpoint stays.
-        TrainingError: The result misses the recipe's ``check`` or ``sparsity`` target; everything
-            is kept. Or every penalised group became zero: the last good checkpoint stays.
+        TrainingError: The result misses the recipe's ``check``, which a target of ``sparsity`` is
+            part of; everything is kept. Or every penalised group became zero: the last good
+            checkpoint stays.
         WriteError: The run folder cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the last checkpoint stays.
     """
@@ -182,7 +183,9 @@ def fit(
             check = check_result(recipe.check, parts.tasks, state.metrics, sparsity)
         missed = "" if learner.penalty is None else learner.penalty.missed(learner.groups)
         if missed:
-            check = with_miss(check, missed)
+            reporter.message(f"the target was not reached: {missed}")
+            if recipe.check is not None and check is not None and recipe.check.target:
+                check = with_miss(check, missed)
         run.finish("finished", check=check)
     raise_if_missed(check)
     parts.model.eval()

@@ -71,7 +71,6 @@ def raise_if_missed(result: Mapping[str, Any] | None) -> None:
         )
 
 
-def with_miss(result: Mapping[str, Any] | None, sentence: str) -> dict[str, Any]:
-    """Return a result, None if nothing was checked, with a miss more."""
-    found = {"margin": None, "tasks": {}, "missed": []} if result is None else dict(result)
-    return {**found, "passed": False, "missed": [*found["missed"], sentence]}
+def with_miss(result: Mapping[str, Any], sentence: str) -> dict[str, Any]:
+    """Return a result with a miss more."""
+    return {**result, "passed": False, "missed": [*result["missed"], sentence]}

@@ -10,6 +10,7 @@ from compactmtl.checkpoint import build_model, load_checkpoint
 from compactmtl.errors import RecipeError, TrainingError
 from compactmtl.recipe import parse
 from compactmtl.sparsity import census, groups
+from compactmtl.training.reporter import NullReporter
 from compactmtl.training.teacher import Teacher
 
 SPARSE = {"target": 0.5, "lam": 0.1, "stop": 0.5}
@@ -110,12 +111,17 @@ def test_a_target_of_cost_is_reached_within_two_points(train, wanted, lam):
     assert result.history[0]["cost"] == pytest.approx(1.0, abs=0.2)
 
 
-def test_a_target_that_is_not_reached_is_an_error_and_everything_is_kept(train, tmp_path):
+def test_a_target_that_is_not_reached_is_told_and_an_error_for_a_run_with_a_check(train, tmp_path):
+    class Listen(NullReporter):
+        def message(self, text):
+            heard.append(text)
+
+    heard: list[str] = []
+    sparsity = {"target": 0.9, "lam": 1e-9, "stop": 0.5}
+    train(fit_args={"run_dir": tmp_path / "told", "reporter": Listen()}, sparsity=sparsity)
+    assert any("not reached: zero groups" in text for text in heard)
     with pytest.raises(TrainingError, match=r"zero groups: .*, expected 90\.0%"):
-        train(
-            fit_args={"run_dir": tmp_path / "run"},
-            sparsity={"target": 0.9, "lam": 1e-9, "stop": 0.5},
-        )
+        train(fit_args={"run_dir": tmp_path / "run"}, sparsity=sparsity, check={})
     assert load_checkpoint(tmp_path / "run" / "ckpt.pt").epoch == 2
     check = json.loads((tmp_path / "run" / "run.json").read_text())["check"]
     assert check["passed"] is False
