@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -38,9 +39,11 @@ def convert(
         )  # fmt: skip
     except Exception as failure:  # noqa: BLE001 - whatever a target raises is its result
         return row | {"status": "failed", "error": one_line(failure)}
+    seconds = time.perf_counter() - started
+    print(f"{subject.name}: {label(row).strip()}, {seconds:.1f} s", file=sys.stderr, flush=True)
     return row | {
         "status": sidecar.verified.status,
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds,
         "cpu_seconds": cpu_seconds() - cpu_started,
         "size_bytes": sidecar.size_bytes,
         "per_task": {

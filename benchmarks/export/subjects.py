@@ -16,8 +16,8 @@ from compactmtl.data.rooms import Rooms
 from compactmtl.export.stored import Stored
 from compactmtl.models import MODELS
 
-NUM_CHECKED = 4
-NUM_CALIBRATION = 32
+NUM_CHECKED = 2
+NUM_CALIBRATION = 16
 
 
 @dataclass(frozen=True)
