@@ -17,6 +17,7 @@ EXTRAS = {
     "tensorrt": ("tensorrt",),
     "rtx": ("tensorrt_rtx",),
     "openvino": ("openvino",),
+    "coco": ("faster_coco_eval",),
     "simplify": ("onnxsim",),
 }
 """Optional extras of this package and the modules each brings."""

@@ -13,8 +13,8 @@ from compactmtl.data.order import EpochSampler
 from compactmtl.errors import DataError
 from compactmtl.multitask.task import Task
 
-Sample = tuple[Tensor, dict[str, Tensor]]
-Batch = tuple[Tensor, dict[str, Tensor]]
+Sample = tuple[Tensor, dict[str, Any]]
+Batch = tuple[Tensor, dict[str, Any]]
 
 
 def collate(samples: Sequence[Sample], tasks: Mapping[str, Task]) -> Batch:
@@ -27,8 +27,8 @@ def collate(samples: Sequence[Sample], tasks: Mapping[str, Task]) -> Batch:
         ->  (n, 3, H, W) and per task (n, ...), in the order of ``tasks``
 
     Raises:
-        DataError: An image or target is no tensor, or has another dtype or shape than it should;
-            names the sample's place in the batch and the task.
+        DataError: An image or target is no tensor, or of another form than it should be; names the
+            sample's place in the batch and the task.
     """
     if not samples:
         raise DataError("a batch of no samples, expected at least 1")
@@ -47,8 +47,8 @@ def collate(samples: Sequence[Sample], tasks: Mapping[str, Task]) -> Batch:
         blank = task.missing(height, width)
         found = [targets_of.get(name, blank) for _, targets_of in samples]
         for place, target in enumerate(found):
-            check_target(target, blank, f"sample {place} of a batch, task `{name}`: target")
-        targets[name] = torch.stack(found)
+            task.check_target(target, blank, f"sample {place} of a batch, task `{name}`: target")
+        targets[name] = task.stack(found)
     return torch.stack([image for image, _ in samples]), targets
 
 
@@ -68,20 +68,6 @@ def check_image(image: object, where: str) -> None:
         raise DataError(f"{where} is {image.dtype}, expected torch.float32 in 0 to 1")
     if image.ndim != 3 or image.shape[0] != 3:
         raise DataError(f"{where} has shape {_size(image)}, expected (3, H, W)")
-
-
-def check_target(target: object, blank: Tensor, where: str) -> None:
-    """Refuse a target of another type, dtype or shape than ``blank``, its task's empty one.
-
-    Raises:
-        DataError: It is; ``where`` names it.
-    """
-    if not isinstance(target, Tensor):
-        raise DataError(f"{where} is a {type(target).__name__}, expected a tensor")
-    if target.dtype != blank.dtype:
-        raise DataError(f"{where} is {target.dtype}, expected {blank.dtype}")
-    if target.shape != blank.shape:
-        raise DataError(f"{where} has shape {_size(target)}, expected {_size(blank)}")
 
 
 def loader(

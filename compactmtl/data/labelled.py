@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from compactmtl.data.batch import check_image, check_target
+from compactmtl.data.batch import check_image
 from compactmtl.data.dataset import MultiTaskDataset
 from compactmtl.data.survey import spread
 from compactmtl.errors import DataError
@@ -26,8 +26,8 @@ def labels_of(dataset: MultiTaskDataset, tasks: Mapping[str, Task], index: int) 
         if name not in targets:
             continue
         blank = task.missing(height, width)
-        check_target(targets[name], blank, f"sample {index}, task `{name}`: target")
-        if bool(task.valid(targets[name].unsqueeze(0)).any()):
+        task.check_target(targets[name], blank, f"sample {index}, task `{name}`: target")
+        if bool(task.valid(task.stack([targets[name]])).any()):
             found.add(name)
     return found
 

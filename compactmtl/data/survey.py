@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from compactmtl.data.batch import check_image, check_target
+from compactmtl.data.batch import check_image
 from compactmtl.data.dataset import MultiTaskDataset
 from compactmtl.data.target_checks import check_values
 from compactmtl.errors import CompactMTLError, DataError
@@ -112,19 +113,19 @@ def _check_pixels(image: Tensor, index: int) -> None:
 
 
 def _count(
-    result: SplitSurvey, task: Task, target: Tensor | None, index: int, size: tuple[int, int]
+    result: SplitSurvey, task: Task, target: Any, index: int, size: tuple[int, int]
 ) -> None:
     found = result.tasks[task.name]
     if target is None:
         found.num_lacking += 1
         return
     try:
-        check_target(target, task.missing(*size), f"sample {index}, task `{task.name}`: target")
+        task.check_target(target, task.missing(*size), f"sample {index}, task `{task.name}`: target")
         check_values(task, target, index)
     except CompactMTLError as error:
         result.problem(error.message)
         return
-    valid = task.valid(target.unsqueeze(0))[0]
+    valid = task.valid(task.stack([target]))[0]
     num_valid = int(valid.sum())
     found.num_values += valid.numel()
     found.num_valid += num_valid
@@ -132,6 +133,8 @@ def _count(
         found.num_blank += 1
         return
     found.num_labelled += 1
+    if not isinstance(target, Tensor):
+        return  # things found: what their values may be, their task has checked
     values = target.movedim(0, -1)[valid] if target.ndim > valid.ndim else target[valid]
     low, high = float(values.min()), float(values.max())
     found.lowest = low if found.lowest is None else min(found.lowest, low)

@@ -8,7 +8,9 @@ from compactmtl.multitask.arguments import checked_arguments
 from compactmtl.multitask.binary import Binary
 from compactmtl.multitask.classification import Classification
 from compactmtl.multitask.depth import Depth
+from compactmtl.multitask.instances import Instances
 from compactmtl.multitask.normals import Normals
+from compactmtl.multitask.panoptic import Panoptic
 from compactmtl.multitask.regression import Regression
 from compactmtl.multitask.segmentation import Segmentation
 from compactmtl.multitask.task import Task
@@ -17,7 +19,11 @@ from compactmtl.parts import find_part, is_foreign
 __all__ = ["KINDS", "Task", "make_task", "task_from_spec"]
 
 KINDS: dict[str, type[Task]] = {
-    kind.kind: kind for kind in (Segmentation, Depth, Normals, Binary, Regression, Classification)
+    kind.kind: kind
+    for kind in (
+        *(Segmentation, Depth, Normals, Binary, Regression, Classification),
+        *(Instances, Panoptic),
+    )
 }
 """The built-in kinds of task by the word a recipe uses."""
 

@@ -14,12 +14,14 @@ def constant_baseline(tasks: Mapping[str, Task], batches: Batches) -> dict[str, 
     """Return, per task, the metrics of the constant predictor that is best by the primary metric.
 
     The constant is fitted to the very targets it is scored on, so no constant does better and a
-    network that beats it uses the image. All targets of one pass are held in memory.
+    network that beats it uses the image. All targets of one pass are held in memory, but for tasks
+    where predicting nothing is the best constant.
 
     Raises:
         DataError: No batch at all, a missing target, or a task without a valid pixel.
     """
-    kept: dict[str, list[Tensor]] = {name: [] for name in tasks}
+    floors = {name: task.floor() for name, task in tasks.items()}
+    kept: dict[str, list[Tensor]] = {name: [] for name, floor in floors.items() if floor is None}
     for _, targets in batches:
         for name, batch in kept.items():
             if name not in targets:
@@ -27,7 +29,10 @@ def constant_baseline(tasks: Mapping[str, Task], batches: Batches) -> dict[str, 
             batch.append(targets[name])
     if not all(kept.values()):
         raise DataError("there is nothing to fit constants to: the split has no batch")
-    return {name: _best(task, kept[name]) for name, task in tasks.items()}
+    return {
+        name: _best(tasks[name], kept[name]) if floor is None else dict(floor)
+        for name, floor in floors.items()
+    }
 
 
 def _best(task: Task, batches: list[Tensor]) -> dict[str, float]:

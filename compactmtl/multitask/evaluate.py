@@ -1,20 +1,22 @@
 """Metrics of a network, or of anything that predicts, over a split."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from compactmtl.errors import DataError
 from compactmtl.multitask.losses import pair
 from compactmtl.multitask.task import Task
 
-Batches = Iterable[tuple[Tensor, dict[str, Tensor]]]
+Batches = Iterable[tuple[Tensor, dict[str, Any]]]
 
 
 @torch.no_grad()
 def evaluate(
-    predict: Callable[[Tensor], Mapping[str, Tensor]],
+    predict: Callable[[Tensor], Mapping[str, Any]],
     batches: Batches,
     tasks: Mapping[str, Task],
     progress: Callable[[int], None] | None = None,
@@ -43,8 +45,8 @@ def evaluate(
         for name, metric in metrics.items():
             raw, target = pair(name, raws, targets)
             # Sums are float64, which Apple's GPUs lack.
-            device = torch.device("cpu") if raw.device.type == "mps" else raw.device
-            metric.to(device).update(raw.detach().to(device), target.to(device))
+            device = torch.device("cpu") if images.device.type == "mps" else images.device
+            metric.to(device).update(_moved(raw, device), _moved(target, device))
         done += 1
         if progress is not None:
             progress(done)
@@ -54,3 +56,8 @@ def evaluate(
         name: {key: float(value) for key, value in metric.compute().items()}
         for name, metric in metrics.items()
     }
+
+
+def _moved(values: Any, device: torch.device) -> Any:
+    """Return a tensor, or a structure of tensors, on a device and without its graph."""
+    return tree_map(lambda tensor: tensor.detach().to(device), values)

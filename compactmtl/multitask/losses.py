@@ -1,9 +1,10 @@
 """The losses of a batch, task by task, and their sum with fixed weights."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from compactmtl.errors import DataError, UsageError
 from compactmtl.multitask.task import Task
@@ -13,8 +14,8 @@ from compactmtl.parts import nearest
 def total_loss(
     tasks: Mapping[str, Task],
     weights: Mapping[str, float],
-    raws: Mapping[str, Tensor],
-    targets: Mapping[str, Tensor],
+    raws: Mapping[str, Any],
+    targets: Mapping[str, Any],
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the weighted sum of the tasks' losses, and each loss before its weight.
 
@@ -37,7 +38,7 @@ def total_loss(
 
 
 def task_losses(
-    tasks: Mapping[str, Task], raws: Mapping[str, Tensor], targets: Mapping[str, Tensor]
+    tasks: Mapping[str, Task], raws: Mapping[str, Any], targets: Mapping[str, Any]
 ) -> dict[str, Tensor]:
     """Return the loss of each task; arguments and raises as for ``total_loss``."""
     if not tasks:
@@ -45,9 +46,14 @@ def task_losses(
     return {name: task.loss(*pair(name, raws, targets)) for name, task in tasks.items()}
 
 
-def pair(
-    name: str, raws: Mapping[str, Tensor], targets: Mapping[str, Tensor]
-) -> tuple[Tensor, Tensor]:
+def outputs(network: nn.Module, images: Tensor, targets: Mapping[str, Any]) -> Any:
+    """Return what a network in training yields for a batch; one that asks for targets gets them."""
+    if getattr(network, "takes_targets", False):
+        return network(images, targets)
+    return network(images)
+
+
+def pair(name: str, raws: Mapping[str, Any], targets: Mapping[str, Any]) -> tuple[Any, Any]:
     """Return a task's raw output and its target.
 
     Raises:

@@ -60,6 +60,7 @@ def assemble(
             f"tasks given: {', '.join(tasks)}; the recipe has: {', '.join(recipe.tasks)}",
             hint="name the same tasks in the same order in the recipe; it holds their weights",
         )
+    _check_weights(recipe, tasks)
     train_data = load_split(recipe, "train", reporter) if train_data is None else train_data
     val_data = load_split(recipe, "val", reporter) if val_data is None else val_data
     for split, data in (("train", train_data), ("val", val_data)):
@@ -134,6 +135,18 @@ def _tasks(recipe: Recipe) -> dict[str, Task]:
             )
         tasks[name] = declared[name]
     return tasks
+
+
+def _check_weights(recipe: Recipe, tasks: Mapping[str, Task]) -> None:
+    """Refuse a weight that no loss would carry, and a run that learns nothing."""
+    for name, task in tasks.items():
+        if not task.trained and "weight" in recipe.tasks[name].model_fields_set:
+            raise RecipeError(
+                f"`tasks.{name}.weight` is set, but a task of kind `{task.kind}` has no loss",
+                hint="it is made of the outputs of other tasks: weigh those",
+            )
+    if not any(task.trained for task in tasks.values()):
+        raise RecipeError(f"no task of {', '.join(tasks)} has a loss, so there is nothing to learn")
 
 
 def _declared(recipe: Recipe, name: str) -> Mapping[str, Task]:

@@ -3,6 +3,7 @@
 from functools import partial
 
 from compactmtl.data.labelled import LOOK, check_subsets, look
+from compactmtl.multitask.task import trained
 from compactmtl.overparam import METHODS
 from compactmtl.recipe import Recipe
 from compactmtl.training.assemble import Parts
@@ -41,7 +42,7 @@ def check_coverage(recipe: Recipe, parts: Parts, feed: Feed, reporter: Reporter)
                 epochs = [e for e, phase in enumerate(phases(recipe)) if is_overparam(phase)]
                 check_subsets(
                     data,
-                    parts.tasks,
+                    trained(parts.tasks),
                     {epoch + 1: feed.subset_samples(epoch) for epoch in epochs},
                     progress=partial(_say, reporter, "labels counted"),
                 )

@@ -136,7 +136,7 @@ def fit(
         )
         if learner.penalty is not None and measure is not None and state is None:
             learner.penalty.check_reachable(parts.model, learner.groups, measure)
-        check_first(fabric, parts.model, feed, parts.tasks, recipe.train, reporter)
+        check_first(fabric, parts.model, feed, learner.tasks, recipe.train, reporter)
         check_coverage(recipe, parts, feed, reporter)
         info = run_info(recipe, parts, run.folder, str(fabric.device), state.epoch if state else 0)
         if state is None:

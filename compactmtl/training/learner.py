@@ -13,8 +13,8 @@ from torch.nn.utils import parametrize
 
 from compactmtl.errors import NonFiniteError, UsageError
 from compactmtl.multitask.evaluate import Batches, evaluate
-from compactmtl.multitask.losses import task_losses
-from compactmtl.multitask.task import Task
+from compactmtl.multitask.losses import outputs, task_losses
+from compactmtl.multitask.task import Task, trained
 from compactmtl.multitask.weightings import make_weighting
 from compactmtl.overparam import (
     contract,
@@ -66,9 +66,11 @@ class Learner:
                 "the network is expanded already, expected plain layers",
                 hint="the recipe's [overparam] expands it; contract it before",
             )
-        self.recipe, self.model, self.tasks, self.fabric = recipe, model, tasks, fabric
+        self.recipe, self.model, self.fabric = recipe, model, fabric
+        self.scored = tasks
+        self.tasks = trained(tasks)
         self.reporter = reporter
-        factors = {name: section.weight for name, section in recipe.tasks.items()}
+        factors = {name: recipe.tasks[name].weight for name in self.tasks}
         made = make_weighting(recipe.weighting.name, factors, recipe.weighting.args)
         self.weighting = made.to(fabric.device)
         self.steps_per_epoch = steps_per_epoch
@@ -102,14 +104,16 @@ class Learner:
         """Build optimisers for the network as it is, and hand both to Fabric."""
         self.groups = self._find_groups()
         further = list(self.weighting.parameters())
-        self.optimizers = Optimizers(self.recipe, self.model, self.groups, further)
+        self.optimizers = Optimizers(
+            self.recipe, self.model, self.groups, further, tasks=tuple(self.tasks)
+        )
         if self.penalty is not None:
             self.penalty.limit(self.optimizers.main, self.groups)
         module = as_run(self.model, self.recipe.train)
         self.module, *wrapped = self.fabric.setup(module, *self.optimizers.values())
         self._wrapped = dict(zip(self.optimizers, wrapped, strict=True))
 
-    def main_step(self, images: Tensor, targets: Mapping[str, Tensor]) -> dict[str, float]:
+    def main_step(self, images: Tensor, targets: Mapping[str, Any]) -> dict[str, float]:
         """Train everything, or everything but m, by the weighted sum of all losses.
 
         Returns:
@@ -131,9 +135,7 @@ class Learner:
         self.global_step += 1
         return losses
 
-    def task_step(
-        self, task: str, images: Tensor, targets: Mapping[str, Tensor]
-    ) -> dict[str, float]:
+    def task_step(self, task: str, images: Tensor, targets: Mapping[str, Any]) -> dict[str, float]:
         """Train one task's m by that task's loss; nothing else moves.
 
         Raises:
@@ -167,7 +169,7 @@ class Learner:
             # Expanded layers contract once, not once per batch; and sizes and modes of their own
             # are not worth compiling.
             with parametrize.cached(), torch.compiler.set_stance("force_eager"):
-                metrics = evaluate(self._outputs, batches, self.tasks)
+                metrics = evaluate(self._predicted, batches, self.scored)
         except NonFiniteError as error:
             raise NonFiniteError(
                 f"{error.message}, in validation after {self._place()}", hint=_DIVERGED
@@ -263,9 +265,9 @@ class Learner:
         tasks: Mapping[str, Task],
         combine: Callable[[Mapping[str, Tensor]], Tensor],
         images: Tensor,
-        targets: Mapping[str, Tensor],
+        targets: Mapping[str, Any],
     ) -> dict[str, float]:
-        raws = self._outputs(images)
+        raws = self._outputs(images, targets)
         losses = task_losses(tasks, raws, targets)
         values = self._checked(losses)
         total = combine(losses)
@@ -274,7 +276,7 @@ class Learner:
         self.fabric.backward(total)
         return values
 
-    def _backward_by_task(self, images: Tensor, targets: Mapping[str, Tensor]) -> dict[str, float]:
+    def _backward_by_task(self, images: Tensor, targets: Mapping[str, Any]) -> dict[str, float]:
         """Train each task's m by its own loss; leave the gradients of all losses to the rest."""
         section = self.recipe.overparam
         assert section is not None
@@ -284,7 +286,7 @@ class Learner:
             frobenius=section.frobenius,
             scaler=self._scaler,
         ) as of_task:
-            losses = task_losses(self.tasks, self._outputs(images), targets)
+            losses = task_losses(self.tasks, self._outputs(images, targets), targets)
             values = self._checked(losses)
             leaves = {name: loss.detach().requires_grad_() for name, loss in losses.items()}
             total = self.weighting(leaves)
@@ -299,8 +301,14 @@ class Learner:
             self.optimizers[name].zero_grad(set_to_none=True)
         return values
 
-    def _outputs(self, images: Tensor) -> Mapping[str, Tensor]:
-        raws: Mapping[str, Tensor] = self.module(laid_out(images, self.recipe.train))
+    def _outputs(self, images: Tensor, targets: Mapping[str, Any]) -> Mapping[str, Any]:
+        raws: Mapping[str, Any] = outputs(
+            self.module, laid_out(images, self.recipe.train), targets
+        )
+        return raws
+
+    def _predicted(self, images: Tensor) -> Mapping[str, Any]:
+        raws: Mapping[str, Any] = self.module(laid_out(images, self.recipe.train))
         return raws
 
     def _checked(self, losses: Mapping[str, Tensor]) -> dict[str, float]:

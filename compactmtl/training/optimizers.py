@@ -26,6 +26,7 @@ class Optimizers(Mapping[str, Optimizer]):
         model: The network as it is in this phase; another optimiser is needed after ``contract``.
         groups: The channel groups to become sparse; empty while there are none.
         further: Parameters beside the network's, trained without decay.
+        tasks: The tasks that the network learns.
 
     Source: paper A, sections 2.3 and 3.2 (m apart from the rest and without decay); one Adam state
         per task is our reading.
@@ -37,6 +38,8 @@ class Optimizers(Mapping[str, Optimizer]):
         model: nn.Module,
         groups: Sequence[ChannelGroups],
         further: Sequence[nn.Parameter] = (),
+        *,
+        tasks: Sequence[str],
     ) -> None:
         train, overparam, sparsity = recipe.train, recipe.overparam, recipe.sparsity
         m_lr = train.lr if overparam is None or overparam.m_lr is None else overparam.m_lr
@@ -54,7 +57,7 @@ class Optimizers(Mapping[str, Optimizer]):
         self.iterative = iterative_mode(model, overparam)
         """How factors of single tasks are trained: subset, minibatch or none."""
         if self.iterative != "none":
-            for task in recipe.tasks:
+            for task in tasks:
                 self._all[task] = Adam(task_parameters(model, task), lr=m_lr)
         self._base = {
             name: [group["lr"] for group in optimizer.param_groups]

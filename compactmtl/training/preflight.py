@@ -7,7 +7,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from compactmtl.errors import DataError, NonFiniteError, UsageError
-from compactmtl.multitask.losses import task_losses
+from compactmtl.multitask.losses import outputs, task_losses
 from compactmtl.multitask.task import Task
 from compactmtl.recipe import TrainSection
 from compactmtl.training.feed import Feed
@@ -25,6 +25,12 @@ def check_first(
     reporter: Reporter,
 ) -> None:
     """Run one forward, loss and backward on the first batch and leave no trace in the network.
+
+    Args:
+        fabric: Where to run it.
+        model: The network.
+        feed: Its batches.
+        tasks: Those that it learns.
 
     Raises:
         NotPossibleHereError: ``train.compile`` cannot be honoured on this machine.
@@ -45,7 +51,7 @@ def check_first(
                 "the first training batch holds images with NaN or Inf, expected values in [0, 1]"
             )
         try:
-            raws = module(laid_out(images, train))
+            raws = outputs(module, laid_out(images, train), targets)
         except RuntimeError as error:
             raise UsageError(
                 f"the network fails on the first batch, images of shape {tuple(images.shape)}: "

@@ -209,7 +209,7 @@ def test_metric_without_a_valid_pixel_is_refused(draw, case):
 
 def test_kinds_are_registered_by_their_own_word():
     pixels = ["segmentation", "depth", "normals", "binary", "regression"]
-    assert list(KINDS) == [*pixels, "classification"]
+    assert list(KINDS) == [*pixels, "classification", "instances", "panoptic"]
     assert all(kind.kind == word for word, kind in KINDS.items())
 
 
