@@ -72,6 +72,10 @@ DATASETS: "dict[str, BuiltInDataset]" = {
     for entry in (
         BuiltInDataset("rooms", "compactmtl.data.rooms", "Rooms"),
         BuiltInDataset("nuclei_128", "compactmtl.data.nuclei", "Nuclei"),
+        BuiltInDataset(
+            "nuclei_instances", "compactmtl.data.nuclei_instances", "NucleiInstances", "nuclei_128"
+        ),
+        BuiltInDataset("coco", "compactmtl.data.coco", "Coco"),
         BuiltInDataset("camvid_160x120", "compactmtl.data.camvid", "CamVid"),
         BuiltInDataset("nyuv2", "compactmtl.data.nyuv2", "NyuV2"),
         BuiltInDataset("nyuv2_mat", "compactmtl.data.nyuv2_mat", "NyuV2Mat", "nyuv2"),

@@ -10,7 +10,9 @@ from PIL import Image
 
 from compactmtl.data.camvid import CamVid, label_edges
 from compactmtl.data.nuclei import Nuclei
+from compactmtl.data.nuclei_instances import NucleiInstances
 from compactmtl.errors import CorruptFileError, DataError, MissingFileError, UnsafeFileError
+from compactmtl.multitask.segments import class_of
 
 real = pytest.mark.skipif(
     not os.environ.get("COMPACTMTL_DATA"), reason="COMPACTMTL_DATA does not name the data packs"
@@ -228,3 +230,42 @@ def test_camvid_agrees_with_its_published_figures():
     edges = torch.stack([data[i][1]["edges"] for i in range(20)])
     assert torch.equal(torch.isnan(edges[:, 0]), seg[:20] == -1)
     assert 0.02 < torch.nanmean(edges).item() < 0.3
+
+
+def test_nuclei_one_by_one_are_those_of_the_mask(tmp_path):
+    arrays = nuclei_arrays()
+    arrays["instances"][0, 60:90, 60:61] = 7
+    write(tmp_path, "nuclei_128", arrays)
+    data = NucleiInstances("train", root=str(tmp_path))
+    image, targets = data[0]
+    for name, task in data.declared_tasks().items():
+        task.check_target(targets[name], task.missing(*image.shape[1:]), name)
+    found = targets["instances"]
+    assert found["boxes"].tolist() == [[60, 60, 61, 90], [20, 10, 60, 40]]  # by their numbers
+    mask = Nuclei("train", root=str(tmp_path))[0][1]["mask"][0] == 1
+    assert torch.equal(found["masks"].any(0), mask)
+    assert torch.equal(targets["semantic"] == 0, mask)
+    ids = targets["panoptic"]
+    assert torch.equal(class_of(ids) == 0, mask)
+    assert len(ids[mask].unique()) == 2
+    assert len(ids[~mask].unique()) == 1
+
+
+def test_an_image_without_nuclei_has_an_empty_list(tmp_path):
+    arrays = nuclei_arrays()
+    arrays["instances"][0] = 0
+    write(tmp_path, "nuclei_128", arrays)
+    found = NucleiInstances("train", root=str(tmp_path))[0][1]["instances"]
+    assert found["masks"].shape == (0, 128, 128)
+    assert found["boxes"].shape == (0, 4)
+    assert bool(found["labelled"])
+
+
+@real
+def test_real_nuclei_are_counted_as_published():
+    data = [NucleiInstances(split) for split in ("train", "val", "test")]
+    assert [len(one) for one in data] == [466, 98, 100]
+    counts = [len(data[2][i][1]["instances"]["labels"]) for i in range(100)]
+    assert max(counts) <= 332
+    assert min(counts) >= 0
+    assert sum(counts) > 2000
