@@ -129,6 +129,38 @@ def resnet_classifier(
     return Classifier(tasks, depth=depth, width=width)
 
 
+def panoptic_fpn(
+    tasks: Mapping[str, int],
+    *,
+    depth: Literal[18, 50] = 50,
+    width: float = 1.0,
+    fpn_channels: int = 256,
+    semantic_channels: int = 128,
+    box_channels: int = 1024,
+    mask_channels: int = 256,
+    anchor_sizes: tuple[int, int, int, int, int] = (32, 64, 128, 256, 512),
+    proposals: int = 1000,
+    roi_batch: int = 512,
+    detections: int = 100,
+    stuff_area: int = 4096,
+) -> "nn.Module":
+    """Build Panoptic FPN for the tasks instances, semantic and panoptic; see ``PanopticFPN``."""
+    from compactmtl.models.panoptic_fpn import PanopticFPN
+    from compactmtl.models.panoptic_fpn_detect import DetectorSettings
+
+    return PanopticFPN(
+        tasks,
+        depth=depth,
+        width=width,
+        fpn_channels=fpn_channels,
+        semantic_channels=semantic_channels,
+        box_channels=box_channels,
+        mask_channels=mask_channels,
+        detector=DetectorSettings(anchor_sizes, proposals, roi_batch, detections),
+        stuff_area=stuff_area,
+    )
+
+
 MODELS: dict[str, Callable[..., "nn.Module"]] = {
     "segnet": segnet,
     "segnet_s": segnet_s,
@@ -138,5 +170,6 @@ MODELS: dict[str, Callable[..., "nn.Module"]] = {
     "mtan_deeplab": mtan_deeplab,
     "cross_stitch": cross_stitch,
     "resnet_classifier": resnet_classifier,
+    "panoptic_fpn": panoptic_fpn,
 }
 """The built-in networks by the name a recipe uses."""

@@ -1,4 +1,4 @@
-"""ResNet encoders: dilated for dense tasks, and for small images."""
+"""ResNet encoders: as published, dilated for dense tasks, and for small images."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
@@ -76,24 +76,17 @@ class ResNet(nn.Module, ABC):
         return self.layer1, self.layer2, self.layer3, self.layer4
 
 
-class DilatedResNet(ResNet):
-    """ResNet whose last two stages dilate instead of stride: output stride 8, not 32.
-
-    Layers are named as in torchvision, and compute the same as torchvision's strided network at
-    every fourth row and column, so its weights fit (without ``fc``). To that end a convolution that
-    strides no more keeps the dilation of what it reads, and those behind it get twice that.
+class StridedResNet(ResNet):
+    """The published ResNet for large images; layers are named as in torchvision.
 
     Args:
         depth: As for ``ResNet``, and so ``width``.
 
     Shape:
-        (N, 3, H, W) -> (N, num_channels, ceil(H / 8), ceil(W / 8)), any H and W.
-
-    Source:
-        Yu et al. (2017), Dilated Residual Networks.
+        (N, 3, H, W) -> (N, num_channels, ceil(H / 32), ceil(W / 32)), any H and W.
     """
 
-    dilates = True
+    dilates = False
 
     def __init__(self, depth: Literal[18, 50], width: float = 1.0) -> None:
         super().__init__(depth, width)
@@ -107,6 +100,23 @@ class DilatedResNet(ResNet):
         """Return the features before the first stage, at a quarter of the image's resolution."""
         features: Tensor = self.maxpool(super().stem(x))
         return features
+
+
+class DilatedResNet(StridedResNet):
+    """ResNet whose last two stages dilate instead of stride: output stride 8, not 32.
+
+    It computes the same as the strided network at every fourth row and column, so torchvision's
+    weights fit (without ``fc``). To that end a convolution that strides no more keeps the dilation
+    of what it reads, and those behind it get twice that.
+
+    Shape:
+        (N, 3, H, W) -> (N, num_channels, ceil(H / 8), ceil(W / 8)), any H and W.
+
+    Source:
+        Yu et al. (2017), Dilated Residual Networks.
+    """
+
+    dilates = True
 
 
 class DeepStemResNet(DilatedResNet):
