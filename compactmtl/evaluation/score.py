@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ class Scores:
         metrics: Every metric over all images.
         classes: Per-class figures, for tasks that have classes.
         rel_rms: Root mean square of the difference of the raw outputs to the baseline's, over that
-            of the baseline's.
+            of the baseline's; not for things found, or ids.
         changed: Samples by how much they changed, largest first.
     """
 
@@ -102,7 +103,7 @@ def score(
                 raw, target = pair(task, outputs, targets)
                 totals[name][task].update(raw, target)
                 errors[name][task] |= _per_sample(tasks[task], raw, target, done)
-                if task in raws[baseline]:
+                if task in raws[baseline] and _is_number(raw):
                     own = raws[baseline][task].double()
                     squares[name][task][0] += float((raw.double() - own).square().sum())
                     squares[name][task][1] += float(own.square().sum())
@@ -141,7 +142,7 @@ def score(
 
 def _batches(
     dataset: MultiTaskDataset, tasks: Mapping[str, Task], batch_size: int, num: int
-) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+) -> Iterator[tuple[Tensor, dict[str, Any]]]:
     """Yield batches of the first ``num`` images."""
     left = num
     for images, targets in loader(
@@ -154,7 +155,12 @@ def _batches(
             return
 
 
-def _scored(name: str, outputs: Mapping[str, Tensor], tasks: Mapping[str, Task]) -> set[str]:
+def _is_number(raw: object) -> bool:
+    """Tell whether raw outputs have a size by which a change can be measured."""
+    return isinstance(raw, Tensor) and raw.is_floating_point()
+
+
+def _scored(name: str, outputs: Mapping[str, Any], tasks: Mapping[str, Task]) -> set[str]:
     found = {task for task in tasks if task in outputs}
     if not found:
         raise UsageError(
@@ -164,7 +170,7 @@ def _scored(name: str, outputs: Mapping[str, Tensor], tasks: Mapping[str, Task])
     return found
 
 
-def _per_sample(task: Task, raw: Tensor, target: Tensor, start: int) -> dict[int, float]:
+def _per_sample(task: Task, raw: Any, target: Any, start: int) -> dict[int, float]:
     """Return each sample's error; a sample without a valid pixel has none."""
     found = {}
     for row in range(len(raw)):

@@ -51,7 +51,7 @@ class Subject:
     path: Path
     which: str
     runtime: str
-    predict: Callable[[Tensor], Mapping[str, Tensor]]
+    predict: Callable[[Tensor], Mapping[str, Any]]
     sha256: str
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     recipe: Mapping[str, Any] | None = None
@@ -175,8 +175,8 @@ def _from_artefact(path: Path, session: Session) -> Subject:
     )
 
 
-def _by_name(module: nn.Module, names: Sequence[str]) -> Callable[[Tensor], Mapping[str, Tensor]]:
-    def predict(images: Tensor) -> Mapping[str, Tensor]:
+def _by_name(module: nn.Module, names: Sequence[str]) -> Callable[[Tensor], Mapping[str, Any]]:
+    def predict(images: Tensor) -> Mapping[str, Any]:
         with torch.no_grad():
             outputs = module(images)
         if isinstance(outputs, Mapping):

@@ -1,9 +1,11 @@
 """Scores against brute force, on subjects whose predictions are made here."""
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
+import squares as things_and_maps
 import torch
 from PIL import Image
 
@@ -156,3 +158,39 @@ def test_pictures_of_what_changed(tmp_path):
     columns_ = np.split(sheet[20:140], 4, axis=1)
     assert all(len(np.unique(each.reshape(-1, 3), axis=0)) > 3 for each in columns_)
     assert not np.array_equal(columns_[2], columns_[3])
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("faster_coco_eval") is None, reason="the extra `coco` is not installed"
+)
+def test_things_found_are_scored_and_drawn_without_a_size_of_their_change(tmp_path):
+    data, tasks = things_and_maps.Squares(3), things_and_maps.tasks()
+
+    def right(images):
+        (index,) = (i for i in range(3) if torch.equal(data[i][0], images[0]))
+        true = data[index][1]
+        things = {key: true["instances"][key] for key in ("boxes", "labels", "masks")}
+        return {
+            "instances": [{**things, "scores": torch.ones(len(things["labels"]))}],
+            "panoptic": true["panoptic"][None, None],
+        }
+
+    def blind(images):
+        outputs = right(images)
+        (things,) = outputs["instances"]
+        return {
+            "instances": [{key: value[:0] for key, value in things.items()}],
+            "panoptic": torch.full_like(outputs["panoptic"], -1),
+        }
+
+    subjects = {"right": subject(right), "blind": subject(blind)}
+    found = score(subjects, data, tasks, baseline="right", batch_size=1)
+    assert found.metrics["right"]["instances"]["mask_ap"] == 1.0
+    assert found.metrics["blind"]["instances"]["mask_ap"] == 0.0
+    assert found.metrics["blind"]["panoptic"]["pq"] == 0.0
+    assert "instances" not in found.rel_rms["blind"]
+    assert "panoptic" not in found.rel_rms["blind"]
+    paths = draw_changes(
+        found.changed, subjects, data, tasks, baseline="right", folder=tmp_path / "changed"
+    )
+    assert len(paths) == 3
