@@ -112,15 +112,14 @@ def _check_pixels(image: Tensor, index: int) -> None:
         raise DataError(f"sample {index}: image from {low:g} to {high:g}, expected 0 to 1")
 
 
-def _count(
-    result: SplitSurvey, task: Task, target: Any, index: int, size: tuple[int, int]
-) -> None:
+def _count(result: SplitSurvey, task: Task, target: Any, index: int, size: tuple[int, int]) -> None:
     found = result.tasks[task.name]
     if target is None:
         found.num_lacking += 1
         return
     try:
-        task.check_target(target, task.missing(*size), f"sample {index}, task `{task.name}`: target")
+        where = f"sample {index}, task `{task.name}`: target"
+        task.check_target(target, task.missing(*size), where)
         check_values(task, target, index)
     except CompactMTLError as error:
         result.problem(error.message)

@@ -302,9 +302,7 @@ class Learner:
         return values
 
     def _outputs(self, images: Tensor, targets: Mapping[str, Any]) -> Mapping[str, Any]:
-        raws: Mapping[str, Any] = outputs(
-            self.module, laid_out(images, self.recipe.train), targets
-        )
+        raws: Mapping[str, Any] = outputs(self.module, laid_out(images, self.recipe.train), targets)
         return raws
 
     def _predicted(self, images: Tensor) -> Mapping[str, Any]:

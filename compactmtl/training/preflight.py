@@ -31,6 +31,8 @@ def check_first(
         model: The network.
         feed: Its batches.
         tasks: Those that it learns.
+        train: Whether to compile it, and how images lie in memory.
+        reporter: Hears of what takes long.
 
     Raises:
         NotPossibleHereError: ``train.compile`` cannot be honoured on this machine.
