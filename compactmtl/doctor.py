@@ -18,6 +18,7 @@ EXTRAS = {
     "rtx": ("tensorrt_rtx",),
     "openvino": ("openvino",),
     "coco": ("faster_coco_eval",),
+    "nyuv2": ("h5py", "scipy"),
     "simplify": ("onnxsim",),
 }
 """Optional extras of this package and the modules each brings."""

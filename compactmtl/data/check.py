@@ -84,7 +84,7 @@ def check_data(
     tasks = dict(factory.declared_tasks(**checked))
     shows_progress = "progress" in inspect.signature(factory).parameters
     result = DataCheck(name, checked, tasks, [], [], [])
-    for split in SPLITS:
+    for split in getattr(factory, "splits", SPLITS):
         try:
             more = {"progress": _preparing(progress, split)} if shows_progress else {}
             dataset = call_part(name, factory, split, **checked, **more)
