@@ -11,7 +11,7 @@ class CoreMlExporter(WorkerExporter):
     """Write a ``.mlpackage`` folder in fp32; inputs and outputs keep their names.
 
     Refuses:
-        Max-unpooling, which coremltools 9.0 has no conversion for.
+        Max-unpooling whose windows do not tile the plane: coremltools 9.0 has no conversion.
     """
 
     target: ClassVar[str] = "coreml"

@@ -10,13 +10,13 @@ from compactmtl.export.worker_target import WorkerExporter
 class ExecuTorchExporter(WorkerExporter):
     """Write a ``.pte`` file, run in ExecuTorch.
 
-    What XNNPACK does not take, max-unpooling for one, runs in ExecuTorch's portable kernels, which
-    are slow.
+    What XNNPACK does not take runs in ExecuTorch's portable kernels, which are slow.
     """
 
     target: ClassVar[str] = "executorch"
     suffix: ClassVar[str] = ".pte"
     evidence: ClassVar[Evidence] = "run on hardware"
+    unpools: ClassVar[bool] = True
     environment: ClassVar[Environment] = Environment(
         target="executorch", packages=("executorch==1.5.1", TORCH), gigabytes=6.1, minutes=7
     )

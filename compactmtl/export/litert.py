@@ -11,8 +11,8 @@ class LiteRtExporter(WorkerExporter):
     """Write a ``.tflite`` file, run in LiteRT.
 
     Refuses:
-        Max-unpooling: litert-torch 0.10.0 converts it, and LiteRT 2.3.0 then refuses to run what
-        it wrote (BROADCAST_TO).
+        Max-unpooling whose windows do not tile the plane: litert-torch 0.10.0 converts it, and
+        LiteRT 2.3.0 then refuses to run what it wrote (BROADCAST_TO).
     """
 
     target: ClassVar[str] = "litert"

@@ -11,6 +11,8 @@ from torch.utils._pytree import tree_leaves
 from compactmtl.export.cases import Case, input_shapes, stored_cases
 from compactmtl.export.interface import Interface
 from compactmtl.export.reference import MAX_POOL, Reference
+from compactmtl.export.rewrites.tiles import pool_tiles, unpool_tiles
+from compactmtl.export.rewrites.unpooling import UNPOOL, unpooling, windows_of
 from compactmtl.export.stored import Stored
 
 
@@ -34,7 +36,11 @@ def with_names(program: ExportedProgram, interface: Interface) -> ExportedProgra
 
 
 def at_fixed_sizes(
-    program: ExportedProgram, inputs: Sequence[Tensor], *, selections: bool = False
+    program: ExportedProgram,
+    inputs: Sequence[Tensor],
+    *,
+    selections: bool = False,
+    tiles: bool = False,
 ) -> ExportedProgram:
     """Return a program for exactly these shapes, which yields a tuple of its outputs.
 
@@ -42,8 +48,9 @@ def at_fixed_sizes(
         program: What to capture.
         inputs: One tensor per input.
         selections: Yield the indices of each max-pooling that hands them on, behind the outputs.
+        tiles: Write max-unpooling, where its windows tile the plane, in plain operators.
     """
-    module = _Flat(program, selections=selections)
+    module = _Flat(program, selections=selections, tiles=tiles)
     return torch.export.export(module, tuple(inputs), strict=False)
 
 
@@ -67,15 +74,17 @@ class _Flat(nn.Module):
         *,
         names: Sequence[str] | None = None,
         selections: bool = False,
+        tiles: bool = False,
     ) -> None:
         super().__init__()
+        self.tile = unpooling(program).tiles if tiles else None
         reference = Reference(program)
         self.module = reference.module
         self.names = names
         self.selecting = [n for n in reference.selecting if n.target is MAX_POOL and selections]
 
     def forward(self, *inputs: Tensor) -> Any:
-        interpreter = _Collecting(self.module, self.selecting)
+        interpreter = _Collecting(self.module, self.selecting, self.tile)
         outputs = tuple(tree_leaves(interpreter.run(*inputs)))
         if self.names is not None:
             return dict(zip(self.names, outputs, strict=True))
@@ -83,13 +92,25 @@ class _Flat(nn.Module):
 
 
 class _Collecting(fx.Interpreter):
-    def __init__(self, module: nn.Module, selecting: Sequence[fx.Node]) -> None:
+    def __init__(
+        self, module: nn.Module, selecting: Sequence[fx.Node], tile: tuple[int, int] | None
+    ) -> None:
         super().__init__(module)
         self.selecting = selecting
+        self.tile = tile
         self.collected: list[Tensor] = []
 
     def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
+        result = super().run_node(n) if self.tile is None else self._in_tiles(n, self.tile)
         if n in self.selecting:
             self.collected.append(result[1])
         return result
+
+    def _in_tiles(self, n: fx.Node, tile: tuple[int, int]) -> Any:
+        if n.target is MAX_POOL and windows_of(n).tiling == tile:
+            (image, *_), _ = self.fetch_args_kwargs_from_env(n)
+            return pool_tiles(image, tile)
+        if n.target is UNPOOL:
+            (values, indices, size), _ = self.fetch_args_kwargs_from_env(n)
+            return unpool_tiles(values, indices, size, tile)
+        return super().run_node(n)

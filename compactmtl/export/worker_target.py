@@ -47,18 +47,22 @@ class WorkerExporter(Exporter):
     """Convert in another Python, run the artefact there, and compare it here.
 
     The program is captured again at one size, that of the stored samples, and batch size 1 where
-    the batch size is free. It travels as a ``.pt2`` file that the converter's torch must be able
-    to open, which is tested for the pinned versions.
+    the batch size is free; max-unpooling into tiles is rewritten (``rewrites/tiles.py``). It
+    travels as a ``.pt2`` file that the converter's torch must be able to open, which is tested for
+    the pinned versions.
 
     Supports:
         What the converter takes.
     Refuses:
-        What the converter or its runtime refuses, with its own words.
+        Other max-unpooling, by name, where the converter or the runtime fails on it; what the
+        converter or its runtime refuses, with its own words.
     Fidelity:
         The rule of ``parity.py`` with ``FACTOR``, on the stored samples; where it cannot run, none.
     """
 
     environment: ClassVar[Environment]
+    unpools: ClassVar[bool] = False
+    """Whether it takes max-unpooling as torch has it; what tiles the plane is rewritten anyway."""
     runs_on: ClassVar[str] = ""
     """The one system that runs its artefacts, where they cannot be run by the worker."""
     evidence: ClassVar[Evidence]
@@ -76,10 +80,18 @@ class WorkerExporter(Exporter):
         """Write the artefact and its sidecar; see ``Exporter.export``."""
         from compactmtl.export.describe import describe
         from compactmtl.export.recapture import at_fixed_sizes, fixed_cases
+        from compactmtl.export.rewrites.unpooling import UNPOOL
 
         self.environment.require()
         cases = fixed_cases(job.program, job.interface, job.stored)
-        program = at_fixed_sizes(job.program, cases[0].tensors())
+        program = at_fixed_sizes(job.program, cases[0].tensors(), tiles=True)
+        unpools = program.graph.find_nodes(op="call_function", target=UNPOOL)
+        if unpools and not self.unpools:
+            raise ExportError(
+                f"target `{self.target}` takes no max-unpooling whose windows do not tile the "
+                f"plane: {', '.join(f'`{node.name}`' for node in unpools)}",
+                hint=ADVICE,
+            )
         names = [*job.interface.input_names, *job.interface.output_names]
         with write_together(job.path) as folder:
             artefact = folder / job.path.name
@@ -153,9 +165,12 @@ class WorkerExporter(Exporter):
             with tempfile.TemporaryDirectory() as name:
                 probe = Path(name) / artefact.name
                 tensors = cases[0].tensors()
-                program = at_fixed_sizes(job.program, tensors, selections=True)
+                program = at_fixed_sizes(job.program, tensors, selections=True, tiles=True)
                 self._convert(program, probe, ())
-                pools = [values[-num_pools:] for values in self._run(probe, cases)]
+                pools = [
+                    [index.astype(np.int64) for index in values[-num_pools:]]  # LiteRT: 32 bits
+                    for values in self._run(probe, cases)
+                ]
         found = {
             id(case.inputs): (dict(zip(job.interface.output_names, values, strict=True)), chosen)
             for case, values, chosen in zip(cases, outputs, pools, strict=True)

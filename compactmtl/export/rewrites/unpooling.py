@@ -29,14 +29,15 @@ class Windows:
     ceil_mode: bool
 
     @property
-    def tile(self) -> bool:
-        """Whether they lie beside each other without gaps, from the first corner on."""
-        return (
+    def tiling(self) -> tuple[int, int] | None:
+        """Their size, where they lie beside each other without gaps, from the first corner on."""
+        tile = (
             self.kernel == self.stride
             and self.padding == (0, 0)
             and self.dilation == (1, 1)
             and not self.ceil_mode
         )
+        return self.kernel if tile else None
 
     @property
     def are_apart(self) -> bool:
@@ -74,10 +75,10 @@ def unpooling(program: ExportedProgram) -> Unpooling:
     unique = True
     for unpool in unpools:
         pools = _pools(unpool.args[1])
-        windows = [_windows(pool) for pool in pools]
+        windows = [windows_of(pool) for pool in pools]
         unique &= bool(pools) and all(each.are_apart for each in windows)
         fits = bool(pools) and all(_plane(pool.args[0]) == _plane(unpool) for pool in pools)
-        tiles |= {each.kernel if each.tile and fits else None for each in windows} or {None}
+        tiles |= {each.tiling if fits else None for each in windows} or {None}
     return Unpooling(tiles.pop() if len(tiles) == 1 else None, unique)
 
 
@@ -101,7 +102,8 @@ def _pools(indices: fx.Node) -> list[fx.Node]:
     )
 
 
-def _windows(pool: fx.Node) -> Windows:
+def windows_of(pool: fx.Node) -> Windows:
+    """Return the geometry of a pool."""
     defaults: list[Any] = [None, None, (), (0, 0), (1, 1), False]
     given = [*pool.args, *defaults[len(pool.args) :]]
     names = ("self", "kernel_size", "stride", "padding", "dilation", "ceil_mode")
