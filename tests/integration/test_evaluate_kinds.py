@@ -1,5 +1,6 @@
 """`compactmtl evaluate` runs every kind of file that can run here, and says what cannot and why."""
 
+import json
 import shutil
 
 import pytest
@@ -10,9 +11,11 @@ from compactmtl.compiler import compress
 from compactmtl.errors import MissingExtraError, NotPossibleHereError
 from compactmtl.evaluation.subjects import open_subjects
 from compactmtl.export import export, find_target
+from compactmtl.files import sha256
 
 IMAGES = torch.rand(5, 3, 16, 24, generator=torch.Generator().manual_seed(0))
-RUN_HERE = ("onnx", "openvino", "pt2")
+RUN_HERE = ("openvino", "pt2")  # ONNX files: test_evaluate_cli.py
+ENGINE = "model.rtx.engine"
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +23,16 @@ def folder(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("compact")
     compress(TwoTasks().eval(), torch.rand(2, 3, 16, 24)).save(folder / "model.pt2")
-    for name in (*RUN_HERE, "tensorrt-rtx"):
+    for name in RUN_HERE:
         target = find_target(name)
         if target.availability().version is not None:
             export(folder, folder / target.file_name("compact", "fp32"), target=name)
+    # Of an engine, no more than its beginning is looked at where there is no GPU.
+    engine = folder / ENGINE
+    engine.write_bytes(b"vtrt" + bytes(20) + bytes([1, 7, 1, 116]) + bytes(100))
+    document = json.loads((folder / "model.exported.pt2.json").read_text())
+    document |= {"artefact": ENGINE, "kind": "tensorrt-rtx", "sha256": sha256(engine)}
+    (folder / f"{ENGINE}.json").write_text(json.dumps(document))
     return folder
 
 
@@ -34,9 +43,8 @@ def test_every_file_of_a_folder_computes_the_same_and_engines_are_left_out(folde
             for name in RUN_HERE
             if find_target(name).availability().version is not None
         }
-        engines = {path.name for path in folder.glob("*.engine")}
         assert wanted <= set(subjects)
-        assert set(left_out) == (engines if not torch.cuda.is_available() else set())
+        assert torch.cuda.is_available() or set(left_out) == {ENGINE}
         assert all("no NVIDIA GPU answers here" in why for why in left_out.values())
         want = subjects["model.pt2"].predict(IMAGES)
         for name, subject in subjects.items():
@@ -46,9 +54,9 @@ def test_every_file_of_a_folder_computes_the_same_and_engines_are_left_out(folde
 
 
 def test_an_engine_that_is_named_is_refused_without_a_gpu(folder):
-    path = folder / "model.rtx.engine"
-    if not path.is_file() or torch.cuda.is_available():
-        pytest.skip("needs TensorRT-RTX, and no GPU")
+    path = folder / ENGINE
+    if torch.cuda.is_available():
+        pytest.skip("needs a machine without a GPU")
     with (
         pytest.raises(NotPossibleHereError, match="no NVIDIA GPU answers here"),
         open_subjects([path], threads=1),
@@ -57,15 +65,11 @@ def test_an_engine_that_is_named_is_refused_without_a_gpu(folder):
 
 
 @pytest.mark.parametrize("suffix", [".tflite", ".pte"])
-def test_a_file_whose_environment_is_missing_names_the_command(
-    folder, tmp_path, suffix, monkeypatch
-):
+def test_a_file_whose_environment_is_missing_names_the_command(tmp_path, suffix, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    path = shutil.copy(folder / "model.onnx", tmp_path / f"model{suffix}")
-    with (
-        pytest.raises(MissingExtraError) as error,
-        open_subjects([path], threads=1),
-    ):
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(b"not looked at")
+    with pytest.raises(MissingExtraError) as error, open_subjects([path], threads=1):
         pass
     assert "--install" in error.value.hint
 
