@@ -121,19 +121,23 @@ class OverparamSection(Section):
     ratio: float | None = Field(default=None, ge=1.0)
     """How large the factors are; None: the method's own (1, for expandnet 4)."""
     init: Literal["spectral", "direct"] = "spectral"
+    grouped: Literal["dense", "by_group"] = "dense"
+    """Whether grouped convolutions stay as they are, or each group has factors of its own."""
     iterative: Literal["subset", "minibatch", "none"] | None = None
     """How the factors of single tasks are trained: once per epoch on a subset, in every step from
     one shared forward pass, or with everything else. None: ``subset`` where there are any."""
-    subset: float = Field(default=0.03, gt=0.0)
+    subset: float | None = Field(default=None, gt=0.0)
     """What each task's m is trained on, once per epoch: up to 1 a share of the training samples,
-    above 1 a number of samples."""
+    above 1 a number of samples; None: 0.03."""
     m_lr: float | None = Field(default=None, gt=0.0)
     """Learning rate of m; None: ``train.lr``."""
-    frobenius: float = Field(default=1e-4, ge=0.0)
+    frobenius: float | None = Field(default=None, ge=0.0)
+    """Decay of the contracted kernels; None: 1e-4. ``repvgg`` has none: it is not made of factors.
+    """
 
     @model_validator(mode="after")
     def _subset_is_a_share_or_a_number(self) -> Self:
-        if self.subset > 1 and self.subset != int(self.subset):
+        if self.subset is not None and self.subset > 1 and self.subset != int(self.subset):
             raise ValueError(
                 f"subset (={self.subset}) must be a share up to 1 or a whole number of samples"
             )

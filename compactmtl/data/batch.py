@@ -78,13 +78,14 @@ def loader(
     shuffle: bool,
     generator: torch.Generator,
     num_workers: int = 0,
+    pin_memory: bool = False,
     drop_last: bool = False,
 ) -> DataLoader[Any]:
     """Return batches of a data set for these tasks.
 
     With ``shuffle``, ``loader.sampler`` is an ``EpochSampler``: call its ``start_epoch(epoch)``
     before each epoch, and the order depends on the generator's initial seed and the epoch alone.
-    Workers are seeded from ``generator``.
+    Workers are seeded from ``generator``; ``pin_memory`` makes copies to a GPU asynchronous.
 
     Raises:
         DataError: The data set is empty (here), or a sample is malformed (while iterating).
@@ -97,6 +98,7 @@ def loader(
         sampler=EpochSampler(len(dataset), generator) if shuffle else None,
         generator=generator,
         num_workers=num_workers,
+        pin_memory=pin_memory,
         collate_fn=partial(collate, tasks=dict(tasks)),
         drop_last=drop_last,
     )

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from compactmtl.errors import UsageError
 from compactmtl.overparam.kernel import KernelFactors
 
+INITS = ("spectral", "direct")
+
 
 class DoConv(KernelFactors):
     """W[o, i, p] = sum_s (D[i, p, s] + eye[p, s]) K[o, i, s], p the y*x places of the kernel.
@@ -51,11 +53,13 @@ class DoConv(KernelFactors):
     ) -> Self:
         """Compose a kernel with the identity; multiplier ceil(ratio * y*x), ratio None is 1.
 
-        ``init`` makes no difference: K starts as the kernel was drawn, D at zero.
+        Both ``init`` are this one: K starts as the kernel was drawn, D at zero.
 
         Raises:
-            UsageError: ``ratio`` is below 1.
+            UsageError: ``ratio`` is below 1, or ``init`` is unknown.
         """
+        if init not in INITS:
+            raise UsageError(f"init is `{init}`, expected one of: {', '.join(INITS)}")
         ratio = 1.0 if ratio is None else ratio
         if not ratio >= 1.0:
             raise UsageError(f"ratio (={ratio}) must be at least 1: D has y*x columns at least")

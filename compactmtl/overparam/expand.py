@@ -1,18 +1,24 @@
 """Overparameterise the layers of any network, in place and without changing what it computes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from compactmtl.errors import PartError, UsageError
+from compactmtl.errors import UsageError
 from compactmtl.overparam.branched import BranchedConv, branched_layers, find_norm, insert
+from compactmtl.overparam.factored import Factored
 from compactmtl.overparam.kernel import LAYER_TYPES, KernelFactors, attach, expanded_layers
-from compactmtl.overparam.methods import METHODS, Method
-from compactmtl.parts import find_part
+from compactmtl.overparam.methods import find_method
 from compactmtl.patterns import declared_patterns, matching_layers
+
+Fit = Callable[..., KernelFactors]
+
+GROUPED = ("dense", "by_group")
+"""What can become of grouped convolutions."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ def expand(
     layers: str | Sequence[str] | None = None,
     ratio: float | None = None,
     init: str = "spectral",
+    grouped: str = "dense",
 ) -> ExpandReport:
     """Overparameterise conv and linear layers of ``model`` in place.
 
@@ -56,6 +63,9 @@ def expand(
             rank; ``doconv``: columns of D over places of the kernel; ``expandnet``: channels inside
             over those outside. None: 1, for ``expandnet`` 4.
         init: "spectral" or "direct".
+        grouped: What becomes of grouped convolutions: "dense" leaves them and lists them in the
+            report; "by_group" gives each group factors of its own, as if it were a convolution
+            (``umv``, ``mshare``, ``uvshare``, ``fnl``). Depthwise ones always stay.
 
     Raises:
         PatternError: A pattern matches no layer.
@@ -70,7 +80,9 @@ def expand(
             f"{type(model).__name__} is expanded already",
             hint="contract(model) first, then expand it anew",
         )
-    build = _method(method)
+    if grouped not in GROUPED:
+        raise UsageError(f"grouped is `{grouped}`, expected one of: {', '.join(GROUPED)}")
+    build = find_method(method)
     patterns = declared_patterns(model, layers, "encoder_layers", "layers")
     chosen = matching_layers(model, patterns, LAYER_TYPES)
     before = _num_params(model)
@@ -79,10 +91,13 @@ def expand(
             raise UsageError(f"method `{method}` takes no ratio (got {ratio})")
         made, left_dense = _branch(model, chosen, build, init)
     else:
-        made, left_dense = _factor(model, chosen, build, tasks, ratio, init)
+        made, left_dense = _factor(
+            model, chosen, build, tasks, ratio, init, by_group=grouped == "by_group"
+        )
     if not made:
-        whys = "; ".join(f"`{name}`: {why}" for name, why in left_dense.items())
-        raise UsageError(f"nothing to expand with patterns {list(patterns)}: {whys}")
+        raise UsageError(
+            f"method `{method}` fits none of the layers of {list(patterns)}: {_summed(left_dense)}"
+        )
     return ExpandReport(
         method=method,
         tasks=tuple(tasks),
@@ -100,18 +115,23 @@ def _factor(
     tasks: Sequence[str],
     ratio: float | None,
     init: str,
+    *,
+    by_group: bool,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Put factors in the place of kernels; return settings by layer, and why others stay."""
-    left_dense = {
-        name: why
-        for name, layer in chosen.items()
-        if (why := _why_not(model, layer) or build.why_not(layer, tasks))
-    }
-    fitted = {
-        name: build.fitted(kernel_of(layer), tasks, ratio=ratio, init=init)
-        for name, layer in chosen.items()
-        if name not in left_dense
-    }
+    left_dense: dict[str, str] = {}
+    fitted: dict[str, KernelFactors] = {}
+    for name, layer in chosen.items():
+        groups, fit = getattr(layer, "groups", 1), cast(Fit, build.fitted)
+        if by_group and groups > 1 and issubclass(build, Factored):
+            why = _why_not(model, layer) or build.why_not_by_group(layer, tasks)
+            fit = partial(build.fitted, groups=groups)
+        else:
+            why = _why_not(model, layer) or build.why_not(layer, tasks)
+        if why is None:
+            fitted[name] = fit(kernel_of(layer), tasks, ratio=ratio, init=init)
+        else:
+            left_dense[name] = why
     for name, factors in fitted.items():  # only now: an error above leaves the network as it was
         attach(chosen[name], factors)
     return {name: factors.settings() for name, factors in fitted.items()}, left_dense
@@ -139,6 +159,17 @@ def _branch(
     return {name: {"norm": branched.norm_path} for name, branched in fitted.items()}, left_dense
 
 
+def _summed(whys: Mapping[str, str]) -> str:
+    """Return each reason once, with the first of its layers and how many more there are."""
+    layers: dict[str, list[str]] = {}
+    for name, why in whys.items():
+        layers.setdefault(why, []).append(name)
+    return "; ".join(
+        f"`{names[0]}`{f' and {len(names) - 1} more' if names[1:] else ''}: {why}"
+        for why, names in layers.items()
+    )
+
+
 def is_expanded(model: nn.Module) -> bool:
     """Tell whether any layer of the network is expanded."""
     return has_factors(model) or any(True for _ in branched_layers(model))
@@ -147,13 +178,6 @@ def is_expanded(model: nn.Module) -> bool:
 def has_factors(model: nn.Module) -> bool:
     """Tell whether any layer's kernel is made of factors."""
     return any(True for _ in expanded_layers(model))
-
-
-def _method(name: str) -> Method:
-    part = find_part(name, METHODS, "overparameterisation method")
-    if not (isinstance(part, type) and issubclass(part, (KernelFactors, BranchedConv))):
-        raise PartError(f"`{name}` is not a subclass of compactmtl.overparam.KernelFactors")
-    return part
 
 
 def _why_not(model: nn.Module, layer: nn.Module) -> str | None:

@@ -31,24 +31,45 @@ class Factored(KernelFactors):
         weight: The kernel to be replaced: (O, I, y, x) or (O, I).
         tasks: Names of the tasks.
         rank: Number of columns of U and rows of V.
+        groups: Those of a grouped convolution; each has factors of its own.
 
     Shape:
-        U (O*y, rank), V (rank, I*x), m (rank,); parameters are NaN until filled.
+        U (O*y, rank), V (rank, I*x), m (rank,), with (groups,) in front where there are several;
+        parameters are NaN until filled.
     """
 
-    def __init__(self, weight: Tensor, tasks: Sequence[str], rank: int) -> None:
+    def __init__(self, weight: Tensor, tasks: Sequence[str], rank: int, groups: int = 1) -> None:
         super().__init__(weight, tasks)
-        self.rank = rank
-        rows, columns = kernel_matrix(weight).shape
+        self.rank, self.groups = rank, groups
+        *several, rows, columns = kernel_matrix(_split(weight, groups)).shape
         for name, shape in self.shapes(rows, columns).items():
-            empty = weight.new_full(shape, math.nan)
+            empty = weight.new_full((*several, *shape), math.nan)
             self.register_parameter(name, nn.Parameter(empty, requires_grad=weight.requires_grad))
 
     @classmethod
+    def why_not_by_group(cls, layer: nn.Module, tasks: Sequence[str]) -> str | None:
+        """Return why the groups of a convolution get no factors of their own, or None.
+
+        A group of a depthwise one has a single input channel: its matrix is one filter's own.
+        """
+        assert isinstance(layer, nn.Conv2d)
+        if layer.in_channels == layer.groups:
+            return f"depthwise convolution (groups={layer.groups})"
+        return None
+
+    @classmethod
     def fitted(
-        cls, weight: Tensor, tasks: Sequence[str], *, ratio: float | None, init: str
+        cls,
+        weight: Tensor,
+        tasks: Sequence[str],
+        *,
+        ratio: float | None,
+        init: str,
+        groups: int = 1,
     ) -> Self:
         """Factor a kernel with rank ceil(ratio * min(O*y, I*x)); ratio None is 1.
+
+        With several groups these are the channels of one of them.
 
         Raises:
             UsageError: ``ratio`` is below 1, or ``init`` is unknown.
@@ -61,35 +82,40 @@ class Factored(KernelFactors):
             )
         if init not in INITS:
             raise UsageError(f"init is `{init}`, expected one of: {', '.join(INITS)}")
-        full_rank = min(kernel_matrix(weight).shape)
+        split = _split(weight.detach(), groups)
+        full_rank = min(kernel_matrix(split).shape[-2:])
         # 1.1 * 10 is 11.000000000000002 in floating point, and the user means 11.
-        factors = cls(weight, tasks, math.ceil(ratio * full_rank - 1e-9))
-        factors.fill(*INITS[init](weight.detach(), factors.rank))
+        factors = cls(weight, tasks, math.ceil(ratio * full_rank - 1e-9), groups)
+        factors.fill(*INITS[init](split, factors.rank))
         return factors
 
     @classmethod
     def unfilled(cls, weight: Tensor, tasks: Sequence[str], settings: Mapping[str, Any]) -> Self:
         """Build factors of the right shapes that are NaN until a state dict is loaded."""
-        return cls(weight, tasks, int(settings["rank"]))
+        return cls(weight, tasks, int(settings["rank"]), int(settings.get("groups", 1)))
 
     def settings(self) -> dict[str, Any]:
-        """Return the rank."""
-        return {"rank": self.rank}
+        """Return the rank, and the groups where there are several."""
+        return {"rank": self.rank} | ({"groups": self.groups} if self.groups > 1 else {})
 
     def factor(self, weight: Tensor) -> None:
         """Overwrite U and V by the spectral factors of a kernel, and every m by ones."""
-        self.fill(*spectral_factors(weight.detach(), self.rank))
+        self.fill(*spectral_factors(_split(weight.detach(), self.groups), self.rank))
 
     def product(self, dtype: torch.dtype) -> Tensor:
         """Return the kernel ((U * m) V), folded, in ``dtype``."""
         left, right, diagonal = self.left(dtype), self.right(dtype), self.diagonal(dtype)
         if diagonal is not None:
-            left = left * diagonal
-        return kernel_of_matrix(left @ right, self.kernel_shape)
+            left = left * diagonal.unsqueeze(-2)
+        if self.groups == 1:
+            return kernel_of_matrix(left @ right, self.kernel_shape)
+        out, *rest = self.kernel_shape
+        shape = (self.groups, out // self.groups, *rest)
+        return kernel_of_matrix(left @ right, shape).flatten(0, 1)
 
     @abstractmethod
     def shapes(self, rows: int, columns: int) -> dict[str, tuple[int, ...]]:
-        """Return the shape of each parameter, of a kernel matrix with so many rows and columns."""
+        """Return each parameter's shape in a group, of a matrix of this many rows and columns."""
 
     @abstractmethod
     def fill(self, left: Tensor, right: Tensor) -> None:
@@ -129,14 +155,21 @@ class Factored(KernelFactors):
 
     def extra_repr(self) -> str:
         """Show rank and tasks when the network is printed."""
-        return f"rank={self.rank}, tasks={', '.join(self.tasks)}"
+        groups = f", groups={self.groups}" if self.groups > 1 else ""
+        return f"rank={self.rank}{groups}, tasks={', '.join(self.tasks)}"
+
+
+def _split(weight: Tensor, groups: int) -> Tensor:
+    """Return the kernels (groups, O / groups, I, y, x); one group's as it is."""
+    return weight if groups == 1 else weight.reshape(groups, -1, *weight.shape[1:])
 
 
 def why_too_few(layer: nn.Module, tasks: Sequence[str]) -> str | None:
     """Return why a kernel cannot be cut into one block per task, or None if it can."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
-    rank = min(kernel_matrix(weight).shape)
+    split = _split(weight, getattr(layer, "groups", 1))
+    rank = min(kernel_matrix(split).shape[-2:])
     return (
         None if rank >= len(tasks) else f"rank {rank} has no block for each of {len(tasks)} tasks"
     )

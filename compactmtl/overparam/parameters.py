@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from compactmtl.errors import UsageError
 from compactmtl.overparam.kernel import expanded_layers
@@ -57,6 +57,18 @@ def task_parameters(model: nn.Module, task: str) -> list[nn.Parameter]:
             hint=f"its tasks are: {', '.join(tasks)}",
         )
     return [parameter for factors in layers for parameter in factors.task_parameters(task)]
+
+
+def backward_leaves(model: nn.Module) -> list[Tensor]:
+    """Return the tensors that a backward pass fills: all trained parameters.
+
+    Inside ``training_step`` and ``task_step`` the kernels take the place of their factors.
+    """
+    layers = [factors for _, _, factors in expanded_layers(model)]
+    kernels = [factors.leaf for factors in layers if factors.leaf is not None]
+    behind = {id(p) for f in layers if f.leaf is not None for p in f.parameters()}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in behind]
+    return [leaf for leaf in (*kernels, *rest) if leaf.requires_grad]
 
 
 def trains_by_task(model: nn.Module) -> bool:

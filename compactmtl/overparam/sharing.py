@@ -29,6 +29,11 @@ class MShare(Umv):
         """Return why a layer is left dense: grouped, or of a rank below the number of tasks."""
         return super().why_not(layer, tasks) or why_too_few(layer, tasks)
 
+    @classmethod
+    def why_not_by_group(cls, layer: nn.Module, tasks: Sequence[str]) -> str | None:
+        """Return why groups get no factors of their own: depthwise, or of too low a rank."""
+        return super().why_not_by_group(layer, tasks) or why_too_few(layer, tasks)
+
     def shapes(self, rows: int, columns: int) -> dict[str, tuple[int, ...]]:
         """Return U, V and a block of m per task."""
         shapes: dict[str, tuple[int, ...]] = {"U": (rows, self.rank), "V": (self.rank, columns)}
@@ -36,7 +41,7 @@ class MShare(Umv):
 
     def diagonal(self, dtype: torch.dtype) -> Tensor:
         """Return the blocks, one after the other."""
-        return torch.cat([self.vector(task).to(dtype) for task in self.tasks])
+        return torch.cat([self.vector(task).to(dtype) for task in self.tasks], dim=-1)
 
 
 class UvShare(Factored):
@@ -54,6 +59,11 @@ class UvShare(Factored):
         """Return why a layer is left dense: grouped, or of a rank below the number of tasks."""
         return super().why_not(layer, tasks) or why_too_few(layer, tasks)
 
+    @classmethod
+    def why_not_by_group(cls, layer: nn.Module, tasks: Sequence[str]) -> str | None:
+        """Return why groups get no factors of their own: depthwise, or of too low a rank."""
+        return super().why_not_by_group(layer, tasks) or why_too_few(layer, tasks)
+
     def shapes(self, rows: int, columns: int) -> dict[str, tuple[int, ...]]:
         """Return m, and a block of U and of V per task."""
         shapes: dict[str, tuple[int, ...]] = {"m": (self.rank,)}
@@ -67,16 +77,16 @@ class UvShare(Factored):
         """Copy the blocks of U and V, rounding them once, and set m to ones."""
         self.get_parameter("m").fill_(1.0)
         for task, block in self.blocks().items():
-            self.get_parameter(f"U_{task}").copy_(left[:, block])
-            self.get_parameter(f"V_{task}").copy_(right[block])
+            self.get_parameter(f"U_{task}").copy_(left[..., block])
+            self.get_parameter(f"V_{task}").copy_(right[..., block, :])
 
     def left(self, dtype: torch.dtype) -> Tensor:
         """Return the blocks of U beside each other."""
-        return torch.cat([self.get_parameter(f"U_{t}").to(dtype) for t in self.tasks], dim=1)
+        return torch.cat([self.get_parameter(f"U_{t}").to(dtype) for t in self.tasks], dim=-1)
 
     def right(self, dtype: torch.dtype) -> Tensor:
         """Return the blocks of V below each other."""
-        return torch.cat([self.get_parameter(f"V_{t}").to(dtype) for t in self.tasks])
+        return torch.cat([self.get_parameter(f"V_{t}").to(dtype) for t in self.tasks], dim=-2)
 
     def diagonal(self, dtype: torch.dtype) -> Tensor:
         """Return m."""

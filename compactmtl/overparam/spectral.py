@@ -1,6 +1,7 @@
 """Kernels as matrices, and the factors they start from.
 
-Shape suffixes: O out channels, I in channels, y and x kernel height and width, R rank.
+Shape suffixes: O out channels, I in channels, y and x kernel height and width, R rank. A grouped
+convolution has a kernel (O, I, y, x) and a matrix per group; both then have G in front.
 """
 
 import torch
@@ -15,16 +16,16 @@ def kernel_matrix(weight: Tensor) -> Tensor:
     """
     if weight.dim() == 2:
         return weight
-    out, inn, height, width = weight.shape
-    return weight.permute(0, 2, 1, 3).reshape(out * height, inn * width)
+    *groups, out, inn, height, width = weight.shape
+    return weight.transpose(-3, -2).reshape(*groups, out * height, inn * width)
 
 
 def kernel_of_matrix(matrix: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Fold a matrix (O*y, I*x) back to a contiguous kernel of this shape."""
     if len(shape) == 2:
         return matrix
-    out, inn, height, width = shape
-    return matrix.reshape(out, height, inn, width).permute(0, 2, 1, 3).contiguous()
+    *groups, out, inn, height, width = shape
+    return matrix.reshape(*groups, out, height, inn, width).transpose(-3, -2).contiguous()
 
 
 def spectral_factors(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
@@ -42,13 +43,14 @@ def spectral_factors(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     device = weight.device
     wide = kernel_matrix(weight).to("cpu" if device.type == "mps" else device).to(torch.float64)
     left, scale, right = torch.linalg.svd(wide, full_matrices=False)
-    U = left * scale.sqrt()
-    V = scale.sqrt()[:, None] * right
-    extra = rank - scale.numel()
+    U = left * scale.sqrt()[..., None, :]
+    V = scale.sqrt()[..., None] * right
+    extra = rank - scale.shape[-1]
     if extra > 0:
-        small = V.std(dim=1, correction=0).mean() * torch.randn(extra, V.shape[1]).to(V)
-        U = torch.cat([U, U.new_zeros(U.shape[0], extra)], dim=1)
-        V = torch.cat([V, small], dim=0)
+        small = torch.randn(*V.shape[:-2], extra, V.shape[-1]).to(V)
+        small *= V.std(dim=-1, correction=0).mean()
+        U = torch.cat([U, U.new_zeros(*U.shape[:-1], extra)], dim=-1)
+        V = torch.cat([V, small], dim=-2)
     return U, V
 
 
@@ -64,9 +66,9 @@ def direct_factors(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     Returns:
         U (O*y, R) and V (R, I*x) in float64, on the CPU.
     """
-    rows, columns = kernel_matrix(weight).shape
-    fan_in = weight[0].numel()
+    *groups, rows, columns = kernel_matrix(weight).shape
+    fan_in = weight.shape[-3:].numel() if weight.dim() > 2 else columns
     gain = weight.cpu().double().std(correction=0) * fan_in**0.5
-    U = torch.randn(rows, rank, dtype=torch.float64) * gain / rank**0.5
-    V = torch.randn(rank, columns, dtype=torch.float64) * gain / columns**0.5
+    U = torch.randn(*groups, rows, rank, dtype=torch.float64) * gain / rank**0.5
+    V = torch.randn(*groups, rank, columns, dtype=torch.float64) * gain / columns**0.5
     return U, V

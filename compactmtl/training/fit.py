@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric.loggers.logger import Logger
 from torch import nn
 
@@ -30,6 +31,7 @@ from compactmtl.training.reporter import NullReporter, Reporter
 from compactmtl.training.run import noted, open_or_create
 from compactmtl.training.seeding import preserved_rng, seed_epoch
 from compactmtl.training.selection import keep_best, select
+from compactmtl.training.settings import check_settings
 from compactmtl.training.state import (
     first_checkpoint,
     load_state,
@@ -107,6 +109,8 @@ def fit(
     """
     reporter = NullReporter() if reporter is None else reporter
     plan = phases(recipe)
+    for note in check_settings(recipe):
+        reporter.message(note)
     run = open_or_create(recipe, root, run_dir, resume=resume)
     state = load_state(recipe, run) if resume else None
     with sigterm_as_interrupt(), preserved_rng(), noted(run):
@@ -158,9 +162,13 @@ def fit(
             learner.enter(plan[epoch], epoch)
             seed_epoch(recipe.seed, epoch)
             losses = _train_epoch(learner, feed, epoch, state, reporter)
+            trained = time.monotonic() - started
             val = learner.evaluate(feed.val(epoch))
             record: dict[str, Any] = {"epoch": epoch + 1, "phase": learner.phase}
-            record |= {"seconds": time.monotonic() - started, **learner.record()}
+            record |= {"seconds": time.monotonic() - started, "waited": feed.waited}
+            record |= learner.record()
+            if epoch == info.first_epoch and (why := feed.why_slow(trained)):
+                reporter.message(why)
             learner.weighting.epoch_finished(losses)
             record |= {"loss": losses, "val": val}
             for milestone in milestones(plan, epoch):
@@ -188,6 +196,8 @@ def fit(
                 check = with_miss(check, missed)
         run.finish("finished", check=check)
     raise_if_missed(check)
+    if recipe.train.channels_last:
+        parts.model.to(memory_format=torch.contiguous_format)
     parts.model.eval()
     last = state.history[-1]
     return FitResult(
@@ -210,6 +220,7 @@ def _train_epoch(
     """
     m_tasks = list(learner.tasks) if learner.optimizers.iterative == "subset" else []
     num_steps = feed.steps_per_epoch + len(m_tasks) * feed.num_subset_batches
+    feed.waited = 0.0
     reporter.epoch_started(epoch + 1, str(learner.phase), num_steps)
     for task in m_tasks:
         for images, targets in feed.subset(epoch):

@@ -16,7 +16,9 @@ from compactmtl.multitask.evaluate import Batches, evaluate
 from compactmtl.multitask.losses import outputs, task_losses
 from compactmtl.multitask.task import Task, trained
 from compactmtl.multitask.weightings import make_weighting
+from compactmtl.multitask.weightings.surgery import GradientSurgery
 from compactmtl.overparam import (
+    backward_leaves,
     contract,
     expand,
     has_factors,
@@ -28,12 +30,14 @@ from compactmtl.overparam import (
 )
 from compactmtl.recipe import Recipe
 from compactmtl.sparsity import ChannelGroups, census, groups
+from compactmtl.training.by_gradient import backward_by_gradient
 from compactmtl.training.learning_rate import lr_factor
 from compactmtl.training.optimizers import MAIN, Optimizers
 from compactmtl.training.penalty import Penalty, check_alive, freeze
 from compactmtl.training.phases import Phase, after_stop, is_overparam, is_sparse
 from compactmtl.training.placement import as_run, laid_out
 from compactmtl.training.reporter import Reporter
+from compactmtl.training.settings import frobenius_of
 from compactmtl.training.teacher import Teacher
 
 _DIVERGED = "lower train.lr, or set or lower train.clip_norm"
@@ -130,7 +134,10 @@ class Learner:
             losses = self._backward_by_task(images, targets)
         else:
             with self._one_contraction():
-                losses = self._backward(self.tasks, self.weighting, images, targets)
+                if isinstance(self.weighting, GradientSurgery):
+                    losses = self._backward_by_gradient(images, targets, self.weighting)
+                else:
+                    losses = self._backward(self.tasks, self.weighting, images, targets)
         self._step(MAIN)
         self.global_step += 1
         return losses
@@ -145,7 +152,7 @@ class Learner:
         """
         assert self.recipe.overparam is not None
         self._set_lr()
-        optimizer, coef = self.optimizers[task], self.recipe.overparam.frobenius
+        optimizer, coef = self.optimizers[task], frobenius_of(self.recipe.overparam)
         optimizer.zero_grad(set_to_none=True)
         with task_step(self.module, task, optimizer, frobenius=coef, scaler=self._scaler):
             # One loss has nothing to be weighed against, and its own step trains no weight.
@@ -180,7 +187,7 @@ class Learner:
     def record(self) -> dict[str, Any]:
         """Return what the log keeps of an epoch beside losses and metrics."""
         record: dict[str, Any] = {"lr": self.optimizers.lr, "lam": self.optimizers.main.lam}
-        if self.recipe.weighting.name != "fixed":
+        if self.weighting.logged:
             record["weights"] = self.weighting.weights()
         if self.penalty is not None:
             record |= self.penalty.record(self.optimizers.main, self.groups)
@@ -240,6 +247,7 @@ class Learner:
             layers=_first(section.layers, self.recipe.model.encoder),
             ratio=section.ratio,
             init=section.init,
+            grouped=section.grouped,
         )
         for name, why in report.left_dense.items():
             self.reporter.message(f"`{name}` stays as it is: {why}")
@@ -255,7 +263,7 @@ class Learner:
         return training_step(
             self.module,
             self.optimizers.main,
-            frobenius=section.frobenius,
+            frobenius=frobenius_of(section),
             freeze_m=self.optimizers.iterative == "subset",
             scaler=self._scaler,
         )
@@ -276,6 +284,18 @@ class Learner:
         self.fabric.backward(total)
         return values
 
+    def _backward_by_gradient(
+        self, images: Tensor, targets: Mapping[str, Any], weighting: GradientSurgery
+    ) -> dict[str, float]:
+        losses = task_losses(self.tasks, self._outputs(images, targets), targets)
+        values = self._checked(losses)
+        try:
+            leaves = backward_leaves(self.model)
+            backward_by_gradient(losses, leaves, weighting, self.fabric.backward)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{error.message} in {self._place()}", hint=_DIVERGED) from error
+        return values
+
     def _backward_by_task(self, images: Tensor, targets: Mapping[str, Any]) -> dict[str, float]:
         """Train each task's m by its own loss; leave the gradients of all losses to the rest."""
         section = self.recipe.overparam
@@ -283,7 +303,7 @@ class Learner:
         with minibatch_step(
             self.module,
             self.optimizers.main,
-            frobenius=section.frobenius,
+            frobenius=frobenius_of(section),
             scaler=self._scaler,
         ) as of_task:
             losses = task_losses(self.tasks, self._outputs(images, targets), targets)

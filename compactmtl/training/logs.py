@@ -14,7 +14,7 @@ from compactmtl.files import read_error, write_text
 JSONL, CSV = "log.jsonl", "log.csv"
 
 LOGGED = (
-    *("seconds", "lr", "lam", "threshold", "gradient_rms", "cost"),
+    *("seconds", "waited", "lr", "lam", "threshold", "gradient_rms", "cost"),
     *("loss", "val", "weights", "sparsity", "m_reach"),
 )
 """The part of a record that other loggers get too."""

@@ -6,10 +6,10 @@ from typing import Any
 from torch import nn
 from torch.optim import Adam, Optimizer
 
-from compactmtl.errors import RecipeError
-from compactmtl.overparam import is_expanded, param_groups, task_parameters, trains_by_task
-from compactmtl.recipe import OverparamSection, Recipe
+from compactmtl.overparam import is_expanded, param_groups, task_parameters
+from compactmtl.recipe import Recipe
 from compactmtl.sparsity import ChannelGroups, ProximalAdamW
+from compactmtl.training.settings import iterative_mode
 
 MAIN = "main"
 """The optimiser of everything; each other one has a task's name and trains that task's m."""
@@ -54,7 +54,7 @@ class Optimizers(Mapping[str, Optimizer]):
             l1_share=0.0 if sparsity is None else sparsity.l1_share,
         )
         self._all: dict[str, Optimizer] = {MAIN: self.main}
-        self.iterative = iterative_mode(model, overparam)
+        self.iterative = iterative_mode(overparam) if is_expanded(model) else "none"
         """How factors of single tasks are trained: subset, minibatch or none."""
         if self.iterative != "none":
             for task in tasks:
@@ -92,22 +92,3 @@ class Optimizers(Mapping[str, Optimizer]):
         """Take over what ``state_dict`` returned."""
         for name, optimizer in self._all.items():
             optimizer.load_state_dict(states[name])
-
-
-def iterative_mode(model: nn.Module, section: OverparamSection | None) -> str:
-    """Return how factors of single tasks are trained in this phase: subset, minibatch or none.
-
-    Raises:
-        RecipeError: The recipe asks for one, and its method has no such factors.
-    """
-    if section is None or not is_expanded(model):
-        return "none"
-    by_task = trains_by_task(model)
-    mode = section.iterative or ("subset" if by_task else "none")
-    if mode != "none" and not by_task:
-        raise RecipeError(
-            f"overparam.iterative is `{mode}`, and method `{section.method}` has no factors that "
-            "single tasks train",
-            hint='leave it out, or set it to "none"',
-        )
-    return mode

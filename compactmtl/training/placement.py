@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from compactmtl.errors import NotPossibleHereError, RecipeError
-from compactmtl.recipe import Recipe, TrainSection
+from compactmtl.errors import NotPossibleHereError
+from compactmtl.recipe import TrainSection
 
 
 def as_run(model: nn.Module, train: TrainSection) -> nn.Module:
@@ -21,21 +21,6 @@ def as_run(model: nn.Module, train: TrainSection) -> nn.Module:
 def laid_out(images: Tensor, train: TrainSection) -> Tensor:
     """Return images (N, 3, H, W) in the recipe's memory format."""
     return images.contiguous(memory_format=torch.channels_last) if train.channels_last else images
-
-
-def check_compile(recipe: Recipe) -> None:
-    """Refuse what needs several backward passes through one compiled forward pass.
-
-    Raises:
-        RecipeError: The recipe asks for both.
-    """
-    by_step = recipe.overparam is not None and recipe.overparam.iterative == "minibatch"
-    if recipe.train.compile and by_step:
-        raise RecipeError(
-            'train.compile does not go with overparam.iterative = "minibatch": it runs backward '
-            "once per task, and compiled code frees what it needs after the first",
-            hint='set overparam.iterative to "subset", or train.compile to false',
-        )
 
 
 def check_compiler(device: torch.device) -> None:

@@ -11,6 +11,7 @@ from compactmtl.multitask.weightings.fixed import Fixed
 from compactmtl.multitask.weightings.frozen import FrozenUncertainty
 from compactmtl.multitask.weightings.gls import GeometricMean
 from compactmtl.multitask.weightings.rlw import RandomWeights
+from compactmtl.multitask.weightings.surgery import GradientSurgery
 from compactmtl.multitask.weightings.uncertainty import Uncertainty
 from compactmtl.parts import call_part, find_part
 
@@ -25,6 +26,7 @@ WEIGHTINGS: dict[str, type[Weighting]] = {
         DynamicWeightAverage,
         RandomWeights,
         GeometricMean,
+        GradientSurgery,
     )
 }
 """The methods by the word a recipe uses."""

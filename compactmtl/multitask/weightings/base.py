@@ -20,6 +20,8 @@ class Weighting(nn.Module, ABC):
 
     name: ClassVar[str]
     """The word a recipe uses."""
+    logged: ClassVar[bool] = True
+    """Whether its weights are worth a line in the log."""
 
     def __init__(self, factors: Mapping[str, float]) -> None:
         super().__init__()

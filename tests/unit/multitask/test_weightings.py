@@ -104,6 +104,8 @@ def test_random_weights_add_up_differ_and_repeat():
 
 @pytest.mark.parametrize("name", WEIGHTINGS)
 def test_state_comes_back(name):
+    if name == "torchjd":
+        pytest.importorskip("quadprog")
     one, other = make_weighting(name, FACTORS, {}), make_weighting(name, FACTORS, {})
     for means in ((1.0, 2.0, 3.0), (0.5, 2.0, 2.0)):
         one.epoch_finished(dict(zip(FACTORS, means, strict=True)))

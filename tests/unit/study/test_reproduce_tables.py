@@ -19,6 +19,7 @@ from compactmtl.study.reproduce.plan import TRIALS, make_plan
 from compactmtl.study.reproduce.presets import AS_PUBLISHED, CORRECTED
 from compactmtl.study.reproduce.status import REPRODUCIBLE, lacking, status
 from compactmtl.study.reproduce.tables import find_table, tables
+from compactmtl.training.settings import frobenius_of
 
 RUNNABLE = [table for table in tables().values() if table.rows and not lacking(table)]
 
@@ -121,7 +122,7 @@ def test_the_papers_hyperparameters():
         assert recipe.train.lr_milestones == (0.75,)
     mtan = load("nyuv2-mtan-fac")
     assert (mtan.data.batch_size, mtan.train.lr) == (2, 5e-5)
-    assert load("nyuv2-segnet-fac").overparam.frobenius == 1e-4
+    assert frobenius_of(load("nyuv2-segnet-fac").overparam) == 1e-4
 
 
 def test_the_rows_of_paper_b_differ_in_lambda_and_tasks():
