@@ -7,9 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from compactmtl.data.pictures import read_plane
-from compactmtl.data.presence import ABOVE
-from compactmtl.errors import CorruptFileError, DataError, MissingFileError
-from compactmtl.files import read_error
+from compactmtl.data.text_lines import read_lines
+from compactmtl.errors import CorruptFileError, DataError
 from compactmtl.parts import nearest
 
 IMAGES = "CelebA-HQ-img"
@@ -40,7 +39,7 @@ def read_attributes(path: Path, wanted: tuple[str, ...]) -> dict[int, tuple[int,
         DataError: It has no such attribute; the message has the nearest name.
         CorruptFileError: It is not: a count, 40 names, then lines of `k.jpg` and 40 times 1 or -1.
     """
-    lines = _lines(path)
+    lines = read_lines(path)
     names = lines[1].split() if len(lines) > 1 else []
     for name in wanted:
         if name not in names:
@@ -74,7 +73,7 @@ def read_originals(path: Path) -> dict[int, int]:
         CorruptFileError: It is not of the form: a heading, then `idx orig_idx orig_file`.
     """
     found = {}
-    for number, line in enumerate(_lines(path)[1:], start=2):
+    for number, line in enumerate(read_lines(path)[1:], start=2):
         cells = line.split()
         try:
             found[int(cells[0])] = int(cells[1])
@@ -137,20 +136,3 @@ def read_masks(folder: Path, image: int, *, merge_face: bool) -> npt.NDArray[np.
         is_skin = part == "skin" or (merge_face and part in FACE)
         classes[mask > 0] = SKIN if is_skin else HAIR if part == "hair" else BACKGROUND
     return classes
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise MissingFileError(
-            f"no such file: `{path}`",
-            hint=ABOVE,
-        ) from error
-    except OSError as error:
-        raise read_error(path, error) from error
-    except UnicodeDecodeError as error:
-        raise CorruptFileError(f"`{path}` is no text file: {error}") from error
-    while lines and not lines[-1].strip():
-        lines.pop()
-    return lines

@@ -13,13 +13,13 @@ from compactmtl.data.checks import check_split
 from compactmtl.data.folder import data_folder
 from compactmtl.data.nyuv2_classes import CLASSES_40
 from compactmtl.data.pictures import read_plane, read_rgb
-from compactmtl.data.presence import ABOVE, check_files
+from compactmtl.data.presence import check_files
 from compactmtl.data.resample import nearest, resized_image
 from compactmtl.data.scene_augment import augmented
 from compactmtl.data.scene_tasks import check_scene_tasks, scene_tasks
 from compactmtl.data.splits import check_val_share, training_part
-from compactmtl.errors import CorruptFileError, DataError, MissingFileError
-from compactmtl.files import read_error
+from compactmtl.data.text_lines import read_lines
+from compactmtl.errors import CorruptFileError, DataError
 from compactmtl.multitask.task import Task
 
 FILES = {
@@ -147,17 +147,7 @@ class Nyud:
 
 
 def _read_ids(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").split()
-    except FileNotFoundError as error:
-        raise MissingFileError(
-            f"no such file: `{path}`, which lists the images of a split",
-            hint=ABOVE,
-        ) from error
-    except OSError as error:
-        raise read_error(path, error) from error
-    except UnicodeDecodeError as error:
-        raise CorruptFileError(f"`{path}` is no text file: {error}") from error
+    lines = " ".join(read_lines(path)).split()
     if any("/" in line or line in (".", "..") for line in lines):
         raise DataError(f"`{path}` names a path, expected a file name without ending per line")
     if len(set(lines)) < len(lines):
