@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import traceback
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -59,16 +60,38 @@ def as_inputs(example_inputs: ExampleInputs) -> Inputs:
     return as_call(example_inputs).inputs
 
 
-def dynamic_shapes(inputs: Inputs) -> tuple[dict[int, Any], ...]:
-    """Return the shape specification: batch free, and height and width of images too."""
+def dynamic_shapes(inputs: Inputs, *, sizes: bool = True) -> tuple[dict[int, Any], ...]:
+    """Return the shape specification: batch free and, with ``sizes``, those of images too."""
     return tuple(
         {
             axis: Dim.AUTO
             for axis in AXIS_NAMES
-            if axis < value.ndim and (axis == 0 or value.ndim == 4)
+            if axis < value.ndim and (axis == 0 or (sizes and value.ndim == 4))
         }
         for value in inputs
     )
+
+
+def _takes_other_sizes(model: nn.Module, call: Call, inputs: Inputs) -> bool:
+    """Tell whether the network runs on images of twice the size, one at a time.
+
+    One that flattens images into a linear layer does not, and ``torch.export`` does not see it: the
+    graph says any size, and fails at every other.
+    """
+    larger = tuple(
+        value[:1].repeat(1, 1, 2, 2) if value.ndim == 4 else value[:1] if value.ndim else value
+        for value in inputs
+    )
+    with evaluating(model), torch.no_grad(), _silent_torch(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it warns of at its own size was seen then
+        try:
+            args, kwargs = call.arguments(larger)
+            model(*args, **kwargs)
+        except Exception as error:  # whatever the user's forward raises
+            if is_out_of_memory(error):
+                raise
+            return False
+    return True
 
 
 @contextlib.contextmanager
@@ -177,6 +200,8 @@ def capture(model: nn.Module, example_inputs: ExampleInputs, *, dynamic: bool = 
     inputs = tuple(value.view_as(value) for value in inputs)  # given twice is still two inputs
     args, kwargs = call.arguments(inputs)
     outputs = run_network(model, call.on(inputs), given=given)
+    if dynamic and not _takes_other_sizes(model, call, inputs):
+        shapes = dynamic_shapes(inputs, sizes=False)
     with evaluating(model), torch.no_grad():
         try:
             with _silent_torch():
