@@ -30,7 +30,7 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=SMALL)
 def folder(request, tmp_path_factory):
     """The compact folder of a small one with some channels removed."""
     torch.manual_seed(0)
@@ -47,7 +47,8 @@ def folder(request, tmp_path_factory):
 
 
 def test_every_network_of_the_folder_is_tried():
-    assert SMALL.keys() == MODELS.keys()
+    in_parts = {"panoptic_fpn"}  # a network in Python between its parts: not one graph
+    assert SMALL.keys() | in_parts == MODELS.keys()
 
 
 @pytest.mark.slow
