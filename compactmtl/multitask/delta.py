@@ -10,7 +10,8 @@ HIGHER_IS_BETTER |= dict.fromkeys(("mae", "rmse", "scaled_mae"), False)
 HIGHER_IS_BETTER |= dict.fromkeys(("miou", "pixel_accuracy", "iou", "f1", "accuracy"), True)
 HIGHER_IS_BETTER |= dict.fromkeys(("image_iou", "cosine"), True)
 HIGHER_IS_BETTER |= dict.fromkeys(("mask_ap", "mask_ap50", "mask_ap75"), True)
-HIGHER_IS_BETTER |= dict.fromkeys(("box_ap", "box_ap50", "box_ap75", "pq", "sq", "rq"), True)
+HIGHER_IS_BETTER |= dict.fromkeys(("box_ap", "box_ap50", "box_ap75"), True)
+HIGHER_IS_BETTER |= dict.fromkeys(("pq", "sq", "rq", "pq_things", "pq_stuff"), True)
 HIGHER_IS_BETTER |= dict.fromkeys(("top_5", "within_11_25", "within_22_5", "within_30"), True)
 """The direction of every built-in metric; that of others is not known."""
 
