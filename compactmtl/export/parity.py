@@ -14,7 +14,8 @@ from torch import Tensor
 
 from compactmtl.errors import ExportError, NonFiniteError
 from compactmtl.export.cases import Case
-from compactmtl.export.reference import Reference, Run
+from compactmtl.export.merged_pools import pair_pools
+from compactmtl.export.reference import NEAR_TIE, Reference, Run
 from compactmtl.export.sidecar import Lowering, TaskParity
 from compactmtl.export.stored import Array, Arrays
 
@@ -23,15 +24,16 @@ FACTOR = 4.0
 FLOOR = float(torch.finfo(torch.float32).eps)
 """Torch's error counts as at least one fp32 unit of the largest output. A small network may round
 to exactly the right value in one order of summation and one unit off in another."""
-NEAR_TIE = 1e-5
-"""Largest gap, relative to the largest magnitude, at which rounding may flip a selection."""
 
 
 class Probed(Protocol):
     """Runs an artefact and tells what its max-poolings selected."""
 
     def __call__(self, inputs: Arrays) -> tuple[dict[str, Array], list[Array]]:
-        """Return the outputs by name, and one array of plane indices per pool, in order."""
+        """Return the outputs by name, and one array of plane indices per pool, in order.
+
+        Pools that compute the same may be one; see ``merged_pools.py``.
+        """
 
 
 @dataclass
@@ -82,13 +84,11 @@ def check_parity(
     for case in cases:
         outputs, pools = probed(case.inputs)
         where = f"on {case.describe()['shapes']}"
-        if len(pools) != reference.num_pools:
-            raise ExportError(
-                f"the artefact has {len(pools)} pools that hand indices on, the program has "
-                f"{reference.num_pools}; they cannot be compared"
-            )
         got = [torch.from_numpy(outputs[name]) for name in output_names]
-        imposed = reference.arrange([torch.from_numpy(pool) for pool in pools], got)
+        chosen = [torch.from_numpy(pool) for pool in pools]
+        if len(chosen) != reference.num_pools:
+            chosen = pair_pools(reference, case.tensors(), chosen, got)
+        imposed = reference.arrange(chosen, got)
         exact = reference.run(case.tensors(), torch.float64, imposed)
         single = reference.run(case.tensors(), torch.float32, imposed)
         _note_selections(parity, exact, imposed, where)

@@ -7,9 +7,9 @@ reference on which the runtime's own selections are imposed, and each of them mu
 that, in fp64, is the largest one up to rounding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, fx
@@ -21,6 +21,8 @@ from compactmtl.errors import ExportError
 
 MAX_POOL = torch.ops.aten.max_pool2d_with_indices.default
 ARGMAX = torch.ops.aten.argmax.default
+NEAR_TIE = 1e-5
+"""Largest gap, relative to the largest magnitude, at which rounding may flip a selection."""
 
 
 @dataclass
@@ -83,21 +85,37 @@ class Reference:
             AssertionError: The program was not captured for this input shape.
             ExportError: An imposed pool index lies outside the plane.
         """
-        interpreter = _Interpreter(self, dtype, imposed)
+        if imposed is None:
+            return self.run_choosing(inputs, dtype, None)
+        given = dict(zip(self.selecting, imposed, strict=True))
+        return self.run_choosing(inputs, dtype, lambda node, source, own: given[node])
+
+    def run_choosing(
+        self, inputs: Sequence[Tensor], dtype: torch.dtype, choose: "Choose | None"
+    ) -> Run:
+        """Run the program; ``choose`` says what is imposed, once it is known what is pooled.
+
+        Raises:
+            AssertionError: The program was not captured for this input shape.
+            ExportError: An imposed pool index lies outside the plane.
+        """
+        interpreter = _Interpreter(self, dtype, choose)
         with torch.no_grad():
             outputs = interpreter.run(*(_cast(value, dtype) for value in inputs))
         interpreter.record.outputs = tree_leaves(outputs)
         return interpreter.record
 
 
+Choose: TypeAlias = Callable[[fx.Node, Tensor, Tensor], Tensor]
+"""From a selecting node, what it selects from and what it selects itself: what is imposed."""
+
+
 class _Interpreter(fx.Interpreter):
-    def __init__(
-        self, reference: Reference, dtype: torch.dtype, imposed: Sequence[Tensor] | None
-    ) -> None:
+    def __init__(self, reference: Reference, dtype: torch.dtype, choose: Choose | None) -> None:
         super().__init__(reference.module)
-        self.selecting = {node: index for index, node in enumerate(reference.selecting)}
+        self.selecting = set(reference.selecting)
         self.dtype = dtype
-        self.imposed = imposed
+        self.choose = choose
         self.record = Run()
 
     def get_attr(
@@ -112,10 +130,10 @@ class _Interpreter(fx.Interpreter):
         source = self.fetch_args_kwargs_from_env(n)[0][0]
         own = result[1] if n.target is MAX_POOL else result
         self.record.selections.append(own)
-        if self.imposed is None:
+        if self.choose is None:
             return result
-        imposed = self.imposed[self.selecting[n]]
-        self.record.gaps.append(_gap(n, source, own, imposed))
+        imposed = self.choose(n, source, own)
+        self.record.gaps.append(gap(n, source, own, imposed))
         return (result[0], imposed) if n.target is MAX_POOL else imposed
 
     def call_function(
@@ -149,7 +167,7 @@ def _argmax_dim(node: fx.Node) -> int | None:
     return dim if isinstance(dim, int) else None
 
 
-def _gap(node: fx.Node, source: Tensor, own: Tensor, imposed: Tensor) -> Tensor:
+def gap(node: fx.Node, source: Tensor, own: Tensor, imposed: Tensor) -> Tensor:
     """Return how much smaller the imposed choice is, relative to the largest magnitude."""
     if node.target is MAX_POOL:  # indices count within the flattened plane
         plane = source.flatten(-2)

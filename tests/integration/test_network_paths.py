@@ -113,10 +113,6 @@ def test_its_compact_model_is_exported(name, target, folders):
     path = f"{folders[name]}/{find_target(target).file_name('compact', 'fp32')}"
     # In fp32 TensorRT-RTX has no product for GPUs before 8.0, and refuses with that reason.
     options = Options(compute_capabilities=("8.9",)) if target == "tensorrt-rtx" else None
-    if name == "cross_stitch shared" and target != "pt2":
-        # Its unit gives every task the same values, ONNX merges their equal pools, and the check,
-        # which pairs pools, refuses. An open gap of the exporters.
-        pytest.xfail("equal pools are merged, and parity cannot pair them")
     try:
         sidecar = export(folder(name, folders[name]), path, target=target, options=options)
     except MissingExtraError as error:
