@@ -14,6 +14,7 @@ from compactmtl.export.sidecar import Sidecar, read_sidecar, write_sidecar
 from compactmtl.files import write_together
 
 if TYPE_CHECKING:  # saying what the targets are must not wait for torch
+    from compactmtl.export.parity import Parity
     from compactmtl.export.stored import Array, Arrays
 
 
@@ -76,8 +77,7 @@ class OpenVinoExporter(Exporter):
             if job.options.precision == "fp32":
                 parity = job.check.parity(probed)
             else:
-                parity = job.check.drift(shipped)
-                parity.lowering = read_sidecar(job.source).lowering
+                parity = _measure(job, read_sidecar(job.source), shipped)
             sidecar = describe(
                 job,
                 self.target,
@@ -92,6 +92,18 @@ class OpenVinoExporter(Exporter):
     def load(self, path: Path) -> Runnable:
         """Load an IR file in OpenVINO, on as many threads as torch uses; see ``Exporter.load``."""
         return Compiled(path, str(path))
+
+
+def _measure(job: Job, source: Sidecar, shipped: Runnable) -> "Parity":
+    """Measure in OpenVINO what the ONNX file in lower precision was measured by."""
+    from compactmtl.export.precision.scores import scored_in_another_runtime
+
+    parity = job.check.drift(shipped)
+    parity.lowering = source.lowering
+    metrics = scored_in_another_runtime(job.labelled, source.verified.per_task, shipped)
+    for task, metric in metrics.items():
+        parity.per_task[task] = parity.per_task[task].model_copy(update={"metric": metric})
+    return parity
 
 
 class Compiled(TranslatedSession):

@@ -1,9 +1,11 @@
 """What a lower precision makes of each task's own metric."""
 
+from collections.abc import Mapping
+
 from compactmtl.errors import DataError
 from compactmtl.export.labelled import Labelled, Unlabelled
 from compactmtl.export.precision.run import Run
-from compactmtl.export.sidecar import MetricChange, Samples
+from compactmtl.export.sidecar import MetricChange, Samples, TaskParity
 
 
 class Scores:
@@ -60,3 +62,26 @@ class Scores:
         return (
             f"metric {self.labelled.tasks[task].primary}" if task in self.fp32 else "relative RMS"
         )
+
+
+def scored_in_another_runtime(
+    labelled: Labelled | Unlabelled | None, source: Mapping[str, TaskParity], run: Run
+) -> dict[str, MetricChange]:
+    """Score a file that was built from one in lower precision, on the same images.
+
+    Args:
+        labelled: The images.
+        source: Per task, what the file it was built from has come to; fp32 is that one's.
+        run: Runs the built file.
+
+    Raises:
+        NonFiniteError: An output holds NaN or Inf.
+    """
+    before = {task: each.metric for task, each in source.items() if each.metric is not None}
+    if not before or not isinstance(labelled, Labelled):
+        return {}
+    lower = labelled.score(run)
+    return {
+        task: metric.model_copy(update={"lower": lower[task], "change": lower[task] - metric.fp32})
+        for task, metric in before.items()
+    }

@@ -12,6 +12,7 @@ from compactmtl.errors import CorruptFileError, ExportError, MissingExtraError, 
 from compactmtl.export import find_target
 from compactmtl.export.base import make_job
 from compactmtl.export.board_errors import translated
+from compactmtl.export.labelled import Labelled
 from compactmtl.export.openvino import OpenVinoExporter
 from compactmtl.export.openvino_model import read_onnx
 from compactmtl.export.options import Options
@@ -19,6 +20,7 @@ from compactmtl.export.sidecar import Parent, read_sidecar
 from compactmtl.export.stored import Stored
 from compactmtl.export.write import _export as export_by_onnx
 from compactmtl.files import sha256
+from compactmtl.multitask import task_from_spec
 
 openvino = pytest.importorskip("openvino")
 PARENT = Parent(file="model.pt2", sha256="0" * 64)
@@ -107,14 +109,48 @@ def test_rounded_weights_are_found_and_nothing_is_written(
     assert not {"model.bin", "model.xml.json"} & {entry.name for entry in tmp_path.iterdir()}
 
 
-def test_lower_precision_comes_with_the_onnx_file(tmp_path, program, interface, stored):
+class OwnClasses:
+    """Images, each with the classes that the network itself sees in it, one row of them wrong."""
+
+    def __init__(self, network):
+        self.images = torch.rand((4, 3, 32, 48), generator=torch.Generator().manual_seed(2))
+        with torch.no_grad():
+            self.labels = network(self.images)["seg"].argmax(1)
+        self.labels[:, 0] = (self.labels[:, 0] + 1) % 5
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.images[index], {"seg": self.labels[index]}
+
+
+def test_lower_precision_comes_with_the_onnx_file_and_is_scored_again(
+    tmp_path, network, program, interface, stored
+):
     path = tmp_path / "model.fp16.xml"
     options = Options(precision="fp16")
+    seg = task_from_spec("seg", {"kind": "segmentation", "num_classes": 5, "num_channels": 5})
+    labelled = Labelled(OwnClasses(network), {"seg": seg}, "images", "image")
     job = make_job(
-        program, interface, path, stored=stored, parent=PARENT, which="compact", options=options
+        program,
+        interface,
+        path,
+        stored=stored,
+        parent=PARENT,
+        which="compact",
+        options=options,
+        labelled=labelled,
     )
     export_by_onnx(OpenVinoExporter(), job)
     sidecar = read_sidecar(path)
+    metric = sidecar.verified.per_task["seg"].metric
+    source = read_sidecar(tmp_path / sidecar.parent.file).verified.per_task["seg"].metric
+    own = labelled.score(OpenVinoExporter().load(path))["seg"]
+    assert (metric.name, metric.fp32, metric.lower) == ("miou", source.fp32, own)
+    assert metric.change == metric.lower - metric.fp32
+    assert metric.fp32 < 1  # of classes that are not all its own
+    assert sidecar.verified.per_task["depth"].metric is None
     assert (sidecar.precision, sidecar.parent.file) == ("fp16", "model.fp16.trt.onnx")
     assert sidecar.lowering == read_sidecar(tmp_path / sidecar.parent.file).lowering
     assert all(1e-5 < each.max_rel_error < 0.05 for each in sidecar.verified.per_task.values())
