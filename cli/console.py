@@ -2,11 +2,12 @@
 
 import json as json_module
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
@@ -14,6 +15,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -83,24 +85,25 @@ class Console:
         """
         if self.json:
             return
-        table = Table(
-            title=title or None,
-            title_justify="left",
-            header_style="bold",
-            box=None,
-            show_header=any(columns),
-        )
+        table = Table(header_style="bold", box=None, show_header=any(columns))
         for index, column in enumerate(columns):
             cells = [row[index] for row in rows if row[index] is not None]
             is_number = bool(cells) and all(
                 isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells
             )
-            table.add_column(escape(column), justify="right" if is_number else "left")
+            # Folded, never cut: an address or a path that ends in dots is of no use.
+            justify: Literal["right", "left"] = "right" if is_number else "left"
+            table.add_column(escape(column), justify=justify, overflow="fold")
         for row in rows:
             table.add_row(*(Text(_cell(cell)) for cell in row))
-        # A pipe has no width: a table that goes into a file must not be folded at 80 columns.
-        width = None if sys.stdout.isatty() else 10_000
-        RichConsole(file=sys.stdout, highlight=False, width=width).print(table, crop=False)
+        # A pipe has no width: a table that goes into a file must not be folded at 80 columns,
+        # unless COLUMNS asks for a width.
+        width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000
+        out = RichConsole(file=sys.stdout, highlight=False, width=width)
+        if title:
+            # A line of its own: the title of a narrow table would be folded at the table's width.
+            out.print(Text(title, style="italic"))
+        out.print(table, crop=False)
 
     def result(self, document: Mapping[str, Any]) -> None:
         """Print the verb's result as one JSON document to stdout, in ``--json`` mode only.
@@ -112,7 +115,9 @@ class Console:
             sys.stdout.write(text + "\n")
 
     @contextmanager
-    def progress(self, description: str, total: int | None) -> Iterator[Advance]:
+    def progress(
+        self, description: str, total: int | None, *, equal: bool = True
+    ) -> Iterator[Advance]:
         """Show a bar with the time left while the block runs; may be nested.
 
         Where stderr is not a terminal, a plain line appears every ten seconds and at the end.
@@ -120,6 +125,7 @@ class Console:
         Args:
             description: What is being counted, as in "epoch".
             total: Number of steps; None where it is not known.
+            equal: Steps take about the same time; where they do not, no time left is guessed.
 
         Yields:
             A function to call after each step: ``advance()``, ``advance(5, note="loss 0.31")``.
@@ -127,21 +133,21 @@ class Console:
         if self.quiet:
             yield _ignore
         elif self._err.is_terminal:
-            with self._bar(description, total) as advance:
+            with self._bar(description, total, equal=equal) as advance:
                 yield advance
         else:
-            plain = _PlainProgress(self, description, total)
+            plain = _PlainProgress(self, description, total, equal=equal)
             yield plain.advance
             plain.close()
 
     @contextmanager
     def steps(self, description: str) -> Iterator[Callable[[str, int], None]]:
-        """Show a bar over steps that have names and take their time.
+        """Show a bar over steps that have names and take their time, each another one.
 
         Yields:
             A function to call as each step starts: its name, the number of steps left with it.
         """
-        with self.progress(description, None) as advance:
+        with self.progress(description, None, equal=False) as advance:
             done = -1
 
             def step(name: str, left: int) -> None:
@@ -152,7 +158,7 @@ class Console:
             yield step
 
     @contextmanager
-    def _bar(self, description: str, total: int | None) -> Iterator[Advance]:
+    def _bar(self, description: str, total: int | None, *, equal: bool) -> Iterator[Advance]:
         outermost = self._progress is None
         if self._progress is None:
             self._progress = Progress(
@@ -160,15 +166,14 @@ class Console:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
+                _TimeLeft(),
                 TextColumn("{task.fields[note]}"),
                 console=self._err,
                 transient=True,
             )
             self._progress.start()
         progress = self._progress
-        task = progress.add_task(escape(description), total=total, note="")
+        task = progress.add_task(escape(description), total=total, note="", equal=equal)
 
         def advance(steps: int = 1, note: str = "", total: int | None = None) -> None:
             progress.update(task, advance=steps, total=total)
@@ -184,11 +189,23 @@ class Console:
                 self._progress = None
 
 
+class _TimeLeft(TimeRemainingColumn):
+    """The time left, where the steps that were made say something about the others."""
+
+    def render(self, task: Task) -> Text:
+        if not task.fields["equal"]:
+            return Text("gone")
+        return Text.assemble("gone, ", super().render(task), " left")
+
+
 class _PlainProgress:
     """Progress as lines, for logs and pipes."""
 
-    def __init__(self, console: Console, description: str, total: int | None) -> None:
+    def __init__(
+        self, console: Console, description: str, total: int | None, *, equal: bool
+    ) -> None:
         self.console, self.description, self.total = console, description, total
+        self.equal = equal
         self.done, self.note = 0, ""
         self.started = self.printed = time.monotonic()
         self.printed_done = 0
@@ -211,7 +228,7 @@ class _PlainProgress:
         line = f"{self.description} {self.done}"
         if self.total:
             line += f"/{self.total}"
-            if 0 < self.done < self.total:
+            if self.equal and 0 < self.done < self.total:
                 line += f", {_clock(elapsed / self.done * (self.total - self.done))} left"
         self.console.info(
             f"{line}, {_clock(elapsed)} gone" + (f", {self.note}" if self.note else "")

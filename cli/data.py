@@ -60,9 +60,7 @@ def data(
         from compactmtl.cli.data_table import listing
 
         rows = listing()
-        console.table("", ["data set", "tasks", "in DIR/", "recipes"], [r.cells() for r in rows])
-        columns = ["", "files there", "where to get them", "terms"]
-        console.table("", columns, [[r.name, r.layout, r.origin, r.terms] for r in rows])
+        console.table("", ["data set", "", ""], [line for row in rows for line in row.lines()])
         console.result({"data_sets": [row.to_dict() for row in rows]})
         return 0
 

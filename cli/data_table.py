@@ -22,10 +22,16 @@ class Row:
     extra: str
     recipes: tuple[str, ...]
 
-    def cells(self) -> list[str]:
-        """Return what the table shows."""
-        tasks = ", ".join(self.tasks)
-        return [self.name, tasks, self.folder or "-", ", ".join(self.recipes) or "-"]
+    def lines(self) -> list[list[str]]:
+        """Return what the table shows: a line for each property."""
+        return [
+            [self.name, "tasks", ", ".join(self.tasks) or "yours"],
+            *([["", "in DIR", f"{self.folder}/"]] if self.folder else []),
+            ["", "files", self.layout],
+            ["", "get it", self.origin],
+            ["", "terms", self.terms],
+            ["", "recipes", ", ".join(self.recipes) or "none yet"],
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as JSON data."""

@@ -1,3 +1,4 @@
+import io
 import json
 from pathlib import Path
 
@@ -53,11 +54,28 @@ def test_markup_in_text_is_text(console, capfd):
     assert "[bold]y" in err
 
 
-def test_a_wide_table_is_not_folded_in_a_pipe(console, capfd):
+def test_a_wide_table_is_not_folded_in_a_pipe(console, capfd, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
     console.table("", ["path", "n"], [["p" * 300, 1_234_567]])
     out = capfd.readouterr().out
     assert "p" * 300 in out
     assert "1,234,567" in out
+
+
+def test_a_table_is_folded_where_columns_says_a_width_and_nothing_is_cut(
+    console, capfd, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "60")
+    address = "github.com/" + "".join(f"part{i}/" for i in range(20))
+    console.table("", ["name", "where"], [["a", address]])
+    lines = capfd.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert "".join(line[6:].strip() for line in lines[1:]) == address
+
+
+def test_the_title_of_a_narrow_table_stays_one_line(console, capfd):
+    console.table("a title of [many] words, 60 columns", ["n"], [[1]])
+    assert capfd.readouterr().out.splitlines()[0] == "a title of [many] words, 60 columns"
 
 
 def test_configure_leaves_what_is_not_named(console):
@@ -118,4 +136,15 @@ def test_steps_are_named_as_they_start_and_counted_against_what_is_left(
         ("compress 2/4", "verify"),
         ("compress 3/4", "write"),
     ]
-    assert lines[2][1].endswith(" left")
+    # Loading takes seconds and each of hundreds of widths none: a guess would be hours off.
+    assert not any(part.endswith(" left") for line in lines for part in line)
+
+
+@pytest.mark.parametrize(("equal", "left"), [(True, True), (False, False)])
+def test_a_bar_guesses_the_time_left_only_of_equal_steps(console, monkeypatch, equal, left):
+    drawn = io.StringIO()
+    terminal = module.RichConsole(file=drawn, force_terminal=True, width=100)
+    monkeypatch.setattr(console, "_err", terminal)
+    with console.progress("epoch", 4, equal=equal) as advance:
+        advance()
+    assert ("left" in drawn.getvalue()) is left
