@@ -1,5 +1,6 @@
 """What `compactmtl reproduce` found, as tables."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from compactmtl.cli.console import console
@@ -30,14 +31,32 @@ def show_results(plan: Plan, found: Sequence[Result], samples: Samples) -> None:
 
 
 def show_estimates(found: Mapping[str, Estimate], left: Mapping[str, int]) -> None:
-    """Print what was measured, and the hours of the runs that are left, per row."""
+    """Print what was measured, and the time of the runs that are left, per row."""
     if not found:
         return
     lines = [
-        [label, each.num_steps, each.step_s, each.epoch_s, left[label], each.hours * left[label]]
+        [
+            label,
+            each.num_steps,
+            each.step_s,
+            each.epoch_s,
+            left[label],
+            duration(3600 * each.hours * left[label]),
+        ]
         for label, each in found.items()
     ]
-    columns = ["row", "steps measured", "s per step", "s per epoch", "runs left", "hours"]
+    columns = ["row", "steps measured", "s per step", "s per epoch", "runs left", "time"]
     console.table("how long it takes", columns, lines)
     total = sum(each.hours * left[label] for label, each in found.items())
-    console.info(f"in all about {total:.3g} hours, one run at a time")
+    console.info(
+        f"in all about {duration(3600 * total)}, one run at a time, and seconds to start each run"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
+    if seconds < 60:
+        return f"{math.ceil(seconds)} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
