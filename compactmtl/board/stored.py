@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from compactmtl.board.errors import AbsentError, DamagedError, UnsafeError
 from compactmtl.board.tensors import Array
 
 INPUTS = "inputs.npz"
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+"""How an archive starts, and how one of no members."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,10 @@ def read_arrays(path: Path, *, hint: str) -> dict[str, Array]:
     """
     try:
         # Opened here: numpy leaves the file open where it finds it is no archive.
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        with path.open("rb") as handle:
+            _check_archive(handle)
+            with np.load(handle, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
     except FileNotFoundError as error:
         raise AbsentError(f"no such file: `{path}`", hint=hint) from error
     except OSError as error:
@@ -59,6 +64,14 @@ def read_arrays(path: Path, *, hint: str) -> dict[str, Array]:
         raise DamagedError(
             f"`{path}` is not an intact file of arrays (.npz): {reason}", hint=hint
         ) from error
+
+
+def _check_archive(handle: BinaryIO) -> None:
+    """Numpy takes anything else for a pickle, and advises to load it all the same."""
+    start = handle.read(4)
+    handle.seek(0)
+    if start not in ZIP:
+        raise ValueError(f"it starts with {start!r}, expected an archive: {ZIP[0]!r}")
 
 
 def read_inputs(path: Path, *, hint: str = "`compactmtl compress` writes it") -> Stored:
