@@ -92,5 +92,7 @@ def open_session(
         return ExecuTorchSession(path)
     raise AskedError(
         f"nothing runs `{path.name}`: suffix `{path.suffix}`, expected {', '.join(SUFFIXES)}",
-        hint="give files that `compactmtl export` wrote, or their folder",
+        hint="it is a program of torch, which alone runs it, and was checked when it was exported"
+        if path.name.endswith(".exported.pt2")
+        else "give files that `compactmtl export` wrote, or their folder",
     )

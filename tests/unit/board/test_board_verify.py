@@ -187,6 +187,7 @@ def test_files_that_cannot_run_here(tmp_path):
     path = make(tmp_path)
     for name, content, kind in (
         ("model.mlpackage", b"x", AskedError),
+        ("model.exported.pt2", b"x", AskedError),
         ("model.engine", b"ftrt" + bytes(24), NotHereError),
         ("model.engine", b"no engine", DamagedError),
     ):
@@ -195,8 +196,9 @@ def test_files_that_cannot_run_here(tmp_path):
         sidecar = json.loads(path.with_name("model.onnx.json").read_text())
         sidecar["sha256"] = sha256(content)
         other.with_name(name + ".json").write_text(json.dumps(sidecar))
-        with pytest.raises(kind):
+        with pytest.raises(kind) as caught:
             verify(other)
+        assert ("program of torch" in caught.value.hint) == name.endswith(".pt2")
 
 
 def test_the_command_says_what_it_found(tmp_path, capsys):
