@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from compactmtl.compact import REAL_IMAGES
 from compactmtl.data import DATASETS
 from compactmtl.errors import DataError, UsageError
-from compactmtl.export.cases import input_shapes
+from compactmtl.export.cases import input_shapes, sizes_text
 from compactmtl.export.interface import Interface
 from compactmtl.export.stored import Array, Stored, read_inputs
 from compactmtl.parts import call_part, find_part, is_foreign
@@ -176,7 +176,7 @@ def _check(found: Stored, program: ExportedProgram, interface: Interface, stored
         if not fits or str(array.dtype) != dtype:
             raise DataError(
                 f"{what}: `{name}` is {array.dtype} {list(array.shape)}, the model takes {dtype} "
-                f"[samples, {', '.join(str(size) for size in shape[1:])}]"
+                f"[samples, {sizes_text(shape[1:])}]"
             )
         least = 1 if isinstance(shape[0], str) else shape[0]
         if len(array) < least:

@@ -1,6 +1,6 @@
 """The inputs an artefact is checked on: the stored ones, another batch size, another image size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,11 @@ class Case:
             "shapes": {name: list(array.shape) for name, array in self.inputs.items()},
             "source": self.source,
         }
+
+
+def sizes_text(sizes: Sequence[int | str]) -> str:
+    """Return dimensions for a message: torch's symbols of free ones say nothing to a reader."""
+    return ", ".join(str(size) if isinstance(size, int) else "any" for size in sizes)
 
 
 def input_shapes(program: ExportedProgram, interface: Interface) -> dict[str, list[int | str]]:

@@ -18,7 +18,7 @@ from compactmtl.data.batch import loader
 from compactmtl.data.dataset import MultiTaskDataset
 from compactmtl.errors import DataError, MissingFileError
 from compactmtl.export.calibration import names_data_set, spread
-from compactmtl.export.cases import input_shapes
+from compactmtl.export.cases import input_shapes, sizes_text
 from compactmtl.export.interface import Interface
 from compactmtl.export.stored import Array, Arrays
 from compactmtl.multitask import KINDS, Task, task_from_spec
@@ -151,7 +151,9 @@ def _fit(
             for want, have in zip(shape[1:], images.shape[1:], strict=True)
         )
         if not fits:
-            return Unlabelled(f"{source} are {list(images.shape[1:])}, the model takes {shape[1:]}")
+            return Unlabelled(
+                f"{source} are {list(images.shape[1:])}, the model takes [{sizes_text(shape[1:])}]"
+            )
         valid |= {name for name, task in tasks.items() if task.valid(targets[name]).any()}
     if not valid:
         return Unlabelled(f"{source} have no label of the tasks {', '.join(tasks)}")

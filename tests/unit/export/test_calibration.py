@@ -150,6 +150,13 @@ def test_a_data_set_takes_the_recipes_arguments(named, find):
         find("photos", data=photos(num_images=0))
 
 
+def test_free_sizes_are_told_without_the_symbols_of_torch(program, interface):
+    stored = Stored({"image": GOOD}, REAL)
+    given = Stored({"image": np.zeros((4, 4, 48, 64), np.float32)}, "a pack")
+    with pytest.raises(DataError, match=r"takes float32 \[samples, 3, any, any\]$"):
+        find_calibration(given, program, interface, stored, None)
+
+
 def test_images_of_another_size_are_refused_where_the_size_is_fixed(
     named, capture_program, network, interface
 ):
