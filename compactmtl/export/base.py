@@ -139,6 +139,14 @@ class Exporter(ABC):
     def availability(self) -> Availability:
         """Tell what can be done here, without importing more than it takes to know."""
 
+    def check_reachable(self, options: Options) -> None:  # noqa: B027 - most need no other machine
+        """Ask another machine that the options name whether it answers, before any work is done.
+
+        Raises:
+            MissingExtraError: There is no ssh on this machine.
+            NotPossibleHereError: It does not answer.
+        """
+
     @abstractmethod
     def export(self, job: Job) -> Sidecar:
         """Write the artefact and its sidecar, after having run and compared it where it can run.

@@ -9,7 +9,7 @@ from compactmtl.export.base import Evidence, Job
 from compactmtl.export.board_errors import translated
 from compactmtl.export.engine import EngineExporter, recipe_of
 from compactmtl.export.on_host import build_on_host
-from compactmtl.export.options import ONNX_OPTIONS
+from compactmtl.export.options import ONNX_OPTIONS, Options
 from compactmtl.export.sidecar import Sidecar
 from compactmtl.remote.ssh import Host
 
@@ -29,6 +29,11 @@ class TensorRtExporter(EngineExporter):
     extra: ClassVar[str | None] = "tensorrt"
     takes: ClassVar[frozenset[str]] = ONNX_OPTIONS | {"host"} | TAKEN["tensorrt"] - {"weak_typing"}
     evidence: ClassVar[Evidence] = "never run"
+
+    def check_reachable(self, options: Options) -> None:
+        """Ask the host; see ``Exporter.check_reachable``."""
+        if options.host is not None:
+            Host(options.host).run(["true"])
 
     def export(self, job: Job) -> Sidecar:
         """Build, or prepare; the sidecar's status says which. See ``Exporter.export``."""

@@ -43,6 +43,7 @@ def write(
 ) -> Sidecar:
     """Export; see ``compactmtl.export.export``."""
     options.check_taken(exporter.target, exporter.takes, exporter.precisions)
+    exporter.check_reachable(options)
     parent = Parent(file=MODEL, sha256=None)
     if inputs is None or isinstance(inputs, Stored):
         stored = inputs

@@ -1,6 +1,7 @@
 """The public ``export`` on what the compiler really writes."""
 
 import json
+import sys
 
 import numpy as np
 import onnx
@@ -10,12 +11,20 @@ from two_tasks import TwoTasks
 
 from compactmtl.cli.app import run
 from compactmtl.compiler import compress
-from compactmtl.errors import CorruptFileError, MissingFileError, UnsafeFileError, UsageError
+from compactmtl.errors import (
+    CorruptFileError,
+    MissingFileError,
+    NotPossibleHereError,
+    UnsafeFileError,
+    UsageError,
+)
 from compactmtl.export import TARGETS, export, find_target
 from compactmtl.export.base import Exporter
+from compactmtl.export.options import Options
 from compactmtl.export.stored import read_inputs
 from compactmtl.files import sha256
 from compactmtl.lineage import read_lineage
+from compactmtl.remote.ssh import COMMAND_VARIABLE
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +116,20 @@ def test_folders_that_are_not_complete(tmp_path, folder, capsys):
         export(tmp_path, tmp_path / "x.onnx", which="dense")
     assert "--no-dense" in error.value.hint
     assert run(["export", str(tmp_path / "none")]) == MissingFileError.exit_code
+
+
+def test_a_board_that_does_not_answer_is_told_before_anything_is_written(
+    compact, tmp_path, monkeypatch
+):
+    refuses = tmp_path / "refuses"
+    refuses.write_text("import sys; sys.exit(255)")
+    monkeypatch.setenv(COMMAND_VARIABLE, f"{sys.executable} {refuses}")
+    options = Options(host="user@board")
+    folder = tmp_path / "compact"
+    folder.mkdir()
+    with pytest.raises(NotPossibleHereError, match="does not answer"):
+        export(compact, folder / "model.engine", target="tensorrt", options=options)
+    assert not list(folder.iterdir())
 
 
 def test_inputs_that_are_no_arrays(tmp_path):
