@@ -81,7 +81,9 @@ def evaluate(
             on_batch=lambda done, num: advance(1, note=f"{done} of {num} images"),
         )
     headings = columns(found.names, found.baseline)
-    title = f"{found.source}: {found.scores.num_images} images, differences to {found.baseline}"
+    title = f"{found.source}: {found.scores.num_images} images"
+    if len(found.names) > 1:
+        title += f", differences to {found.baseline}"
     console.table(title, headings, metric_rows(found.scores, found.names, found.baseline))
     if any(found.scores.classes.values()):
         rows = class_rows(found.scores, found.names, found.baseline)

@@ -14,10 +14,10 @@ def columns(names: Sequence[str], baseline: str) -> list[str]:
 
 
 def metric_rows(scores: Scores, names: Sequence[str], baseline: str) -> Rows:
-    """Return one row per task and metric, and one for how far the raw outputs moved."""
+    """Return one row per task and metric, and one for how far the raw outputs of others moved."""
     rows = _rows(scores.metrics, names, baseline)
     others = [name for name in names if name != baseline]
-    for task in scores.metrics[baseline]:
+    for task in scores.metrics[baseline] if others else ():
         row = [task, "raw outputs, relative RMS", ""]
         for name in others:
             value = scores.rel_rms[name].get(task)

@@ -132,6 +132,13 @@ def test_tables_state_the_difference_to_the_baseline():
     assert [row[1] for row in class_rows(scores, ["base", "other"], "base")] == ["a", "b", "c"]
 
 
+def test_one_subject_alone_has_no_row_of_differences():
+    scores, _ = run()
+    rows = metric_rows(scores, ["base"], "base")
+    assert all(len(row) == len(columns(["base"], "base")) and row[2] for row in rows)
+    assert not any(row[1].startswith("raw outputs") for row in rows)
+
+
 def test_limit_scores_the_first_images_only():
     one = score({"a": subject(predict)}, Squares(), TASKS, baseline="a", batch_size=3, limit=4)
     assert one.num_images == 4
