@@ -51,7 +51,8 @@ def predict(record: Record, *, data: Path | None = None) -> Predictions:
     tasks, notes = load_tasks(manifest.tasks, recipe, trusted=trusted)
     models = _models(model, record.folder)
     if not tasks:
-        return Predictions(source="", notes=(*notes, "The model names no task that can be drawn."))
+        notes.append(_no_task(manifest.part))
+        return Predictions(source="", notes=tuple(notes))
     if len(manifest.input_names) > 1:
         notes.append("The model has several inputs; pictures are drawn for one image input only.")
         return Predictions(source="", tasks=_facts(tasks), notes=tuple(notes))
@@ -60,6 +61,15 @@ def predict(record: Record, *, data: Path | None = None) -> Predictions:
         notes.append(reason)
         return _from_inputs(record.folder, manifest.input_names[0], models, tasks, notes)
     return _from_data(split, models, tasks, notes, recipe)
+
+
+def _no_task(part: str) -> str:
+    if part:
+        return (
+            f"The part {part} alone was compiled: what it yields are features, not tasks. "
+            "The whole network is scored by compactmtl evaluate."
+        )
+    return "The model names no task that can be drawn."
 
 
 def _models(model: CompactModel, folder: Path) -> dict[str, Callable[[Tensor], Outputs]]:

@@ -111,6 +111,13 @@ def test_metrics_and_pictures_of_dense_and_compact_agree(folder):
             assert changed.mean() < 0.01
 
 
+def test_a_part_alone_says_why_nothing_is_drawn(folder):
+    compact = compress(Net(seed=0).eval(), torch.rand(2, 3, 32, 32), part="encoder")
+    compact.save(folder / "model.pt2")
+    (note,) = predict(collect(folder)).notes
+    assert "encoder alone was compiled" in note
+
+
 def test_another_dense_model_is_seen_as_different(folder):
     other = compress(Net(seed=1).eval(), torch.rand(2, 3, 32, 32))
     other.save(folder / "dense.pt2", which="dense")
