@@ -1,10 +1,13 @@
 """The runs of a study: one per subject and seed, each in a process and a folder of its own."""
 
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,6 +22,8 @@ FINISHED = "finished"
 EVALUATION = "evaluation"
 LOG = "output.txt"
 """What a run's process printed, for when it fails."""
+LOCK = "lock"
+"""Held by whoever trains or scores the run."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,29 @@ def run_cells(
 
 def _run(cell: RunCell, device: str, threads: int) -> None:
     make_folder(cell.folder)
+    with _alone(cell.folder) as lock:
+        if not cell.is_done:
+            _train_and_score(cell, device, threads, lock)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[int]:
+    """Wait until nobody else works on a run.
+
+    A study that is killed (SIGKILL) leaves the processes of its runs behind. They inherit the lock,
+    so a study that goes on at once waits for them instead of training beside them in one folder.
+
+    Yields:
+        The file descriptor that processes have to inherit.
+    """
+    with (folder / LOCK).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
+
+
+def _train_and_score(cell: RunCell, device: str, threads: int, lock: int) -> None:
+    if cell.run.is_dir() and not (cell.run / "ckpt.pt").is_file():
+        shutil.rmtree(cell.run)  # killed before its first epoch ended: nothing to go on with
     for command in _commands(cell, device):
         with (cell.folder / LOG).open("w", encoding="utf-8") as log:
             done = subprocess.run(
@@ -123,6 +151,7 @@ def _run(cell: RunCell, device: str, threads: int) -> None:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 check=False,
+                pass_fds=(lock,),
                 env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             )
         if done.returncode:
