@@ -358,8 +358,14 @@ def with_tasks(recipe: Recipe, names: Sequence[str]) -> Recipe:
     other tasks (``model.args.image_tasks``) goes too.
 
     Raises:
-        RecipeError: No task, or one that the recipe does not have.
+        RecipeError: No task, one twice, or one that the recipe does not have.
     """
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise RecipeError(
+            f"recipe `{recipe.name}`: task `{twice}` is named twice in {', '.join(names)}",
+            hint="name each task once",
+        )
     for name in names:
         if name not in recipe.tasks:
             raise RecipeError(

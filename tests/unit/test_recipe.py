@@ -121,6 +121,8 @@ def test_some_tasks_of_a_recipe_alone():
     assert recipes.with_tasks(recipe, list(recipe.tasks)) == recipe
     with pytest.raises(RecipeError, match="no task `smiles`; did you mean `smile`"):
         recipes.with_tasks(recipe, ["smiles"])
+    with pytest.raises(RecipeError, match="`seg` is named twice"):
+        recipes.with_tasks(recipe, ["seg", "smile", "seg"])
 
 
 def test_a_setting_without_a_value_leaves_the_key_to_its_default():
