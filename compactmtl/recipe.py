@@ -116,7 +116,8 @@ class OverparamSection(Section):
 
     method: str = "umv"
     layers: tuple[str, ...] | None = None
-    """Layer patterns, with ``!`` in front those to leave out; None: the encoder."""
+    """Layer patterns, with ``!`` in front those to leave out, or the rules ``all_but_final`` and
+    ``bottleneck_first``; None: the encoder."""
     until: float = Field(default=1.0, gt=0.0, le=1.0)
     ratio: float | None = Field(default=None, ge=1.0)
     """How large the factors are; None: the method's own (1, for expandnet 4)."""

@@ -11,9 +11,10 @@ from torch.nn.utils import parametrize
 from compactmtl.errors import UsageError
 from compactmtl.overparam.branched import BranchedConv, branched_layers, find_norm, insert
 from compactmtl.overparam.factored import Factored
-from compactmtl.overparam.kernel import LAYER_TYPES, KernelFactors, attach, expanded_layers
+from compactmtl.overparam.kernel import KernelFactors, attach, expanded_layers
 from compactmtl.overparam.methods import find_method
-from compactmtl.patterns import declared_patterns, matching_layers
+from compactmtl.overparam.selection import chosen_layers
+from compactmtl.patterns import declared_patterns
 
 Fit = Callable[..., KernelFactors]
 
@@ -57,8 +58,8 @@ def expand(
         model: Any network with Conv2d or Linear layers.
         tasks: Names of the tasks, one diagonal each.
         method: A name from ``METHODS``, or ``package.module:Name`` of a ``KernelFactors`` subclass.
-        layers: Patterns over layer names, ``!`` before those to leave out; None takes
-            ``model.encoder_layers``.
+        layers: Patterns over layer names, ``!`` before those to leave out, or the papers' rules
+            "all_but_final" and "bottleneck_first"; None takes ``model.encoder_layers``.
         ratio: How large the factors are. ``umv``, ``mshare``, ``uvshare``, ``fnl``: rank over full
             rank; ``doconv``: columns of D over places of the kernel; ``expandnet``: channels inside
             over those outside. None: 1, for ``expandnet`` 4.
@@ -84,7 +85,7 @@ def expand(
         raise UsageError(f"grouped is `{grouped}`, expected one of: {', '.join(GROUPED)}")
     build = find_method(method)
     patterns = declared_patterns(model, layers, "encoder_layers", "layers")
-    chosen = matching_layers(model, patterns, LAYER_TYPES)
+    chosen = chosen_layers(model, patterns)
     before = _num_params(model)
     if issubclass(build, BranchedConv):
         if ratio is not None:
