@@ -19,6 +19,7 @@ EXTRAS = {
     "openvino": ("openvino",),
     "coco": ("faster_coco_eval",),
     "nyuv2": ("h5py", "scipy"),
+    "torchjd": ("torchjd",),
     "simplify": ("onnxsim",),
 }
 """Optional extras of this package and the modules each brings."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from compactmtl.cli.console import console
 from compactmtl.cli.reproduce_table import duration, show_estimates
 from compactmtl.study.reproduce.estimate import Estimate
 
@@ -15,6 +16,7 @@ def test_a_time_has_the_unit_that_suits_it(seconds, words):
 
 
 def test_the_time_of_a_row_counts_the_runs_that_are_left(capfd):
+    console.configure(json=False, quiet=False)  # whatever was run before
     each = Estimate(10, step_s=0.1, task_step_s=0.0, eval_step_s=0.0, epoch_s=1.0, hours=0.05)
     show_estimates({"a": each, "b": each}, {"a": 2, "b": 0})
     printed = capfd.readouterr()
