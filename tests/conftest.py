@@ -24,8 +24,12 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(autouse=True)
 def restored_environment() -> Iterator[None]:
-    """Undo what a test did to the environment: `--data` sets a variable for its process."""
+    """Undo what a test did to the environment: `--data` sets a variable for its process.
+
+    Tests begin without a width for tables: who runs them may have set one.
+    """
     before = dict(os.environ)
+    os.environ.pop("COLUMNS", None)
     yield
     for name in os.environ.keys() - before.keys():
         del os.environ[name]

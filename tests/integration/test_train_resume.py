@@ -50,7 +50,7 @@ def folder_of(runs: Path, plan: str) -> Path:
 
 
 def without_times(row):
-    return {key: value for key, value in row.items() if key != "seconds"}
+    return {key: value for key, value in row.items() if key not in ("seconds", "waited")}
 
 
 def differing(left: Path, right: Path) -> list[str]:
