@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from compactmtl.errors import ExportError
-from compactmtl.export.reference import MAX_POOL, NEAR_TIE, Reference, gap
+from compactmtl.export.reference import MAX_POOL, NEAR_TIE, Reference, gap, outside_window
 
 
 def pair_pools(
@@ -69,7 +69,6 @@ def _fits(node: fx.Node, source: Tensor, own: Tensor, pool: Tensor) -> bool:
         return False
     if not pool.numel():
         return True
-    plane = source.shape[-2] * source.shape[-1]
-    if pool.min() < 0 or pool.max() >= plane:
+    if bool(outside_window(node, source, pool).any()):
         return False
     return bool(gap(node, source, own, pool).max() <= NEAR_TIE)

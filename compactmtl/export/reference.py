@@ -167,14 +167,51 @@ def _argmax_dim(node: fx.Node) -> int | None:
     return dim if isinstance(dim, int) else None
 
 
+def outside_window(node: fx.Node, source: Tensor, picked: Tensor) -> Tensor:
+    """Tell which picked indices of a plane are no value of their own window: (N, C, h, w).
+
+    Window i of an axis holds the places i * stride - padding + k * dilation, 0 <= k < kernel_size,
+    that are in the plane.
+    """
+    height, width = source.shape[-2:]
+    outside = (picked < 0) | (picked >= height * width)
+    places = (picked.div(width, rounding_mode="floor"), picked.remainder(width))
+    kernel, stride, padding, dilation = _pool_settings(node)
+    for axis, place in enumerate(places):
+        windows = torch.arange(picked.shape[axis - 2], device=picked.device)
+        first = (windows * stride[axis] - padding[axis]).view([-1, 1] if axis == 0 else [-1])
+        offset = place - first
+        steps = offset.div(dilation[axis], rounding_mode="floor")
+        outside |= (offset.remainder(dilation[axis]) != 0) | (steps < 0) | (steps >= kernel[axis])
+    return outside
+
+
+def _pool_settings(node: fx.Node) -> tuple[list[int], ...]:
+    """Return kernel size, stride, padding and dilation of a max-pooling, two numbers each."""
+    names = ("kernel_size", "stride", "padding", "dilation")
+    given = dict(zip(names, node.args[1:5], strict=False)) | dict(node.kwargs)
+    kernel = _pair(given["kernel_size"])
+    stride = _pair(given.get("stride") or kernel)  # torch: an empty one is the kernel's size
+    return kernel, stride, _pair(given.get("padding", 0)), _pair(given.get("dilation", 1))
+
+
+def _pair(value: Any) -> list[int]:
+    numbers = [value] if isinstance(value, int) else list(value)
+    return numbers * 2 if len(numbers) == 1 else numbers
+
+
 def gap(node: fx.Node, source: Tensor, own: Tensor, imposed: Tensor) -> Tensor:
-    """Return how much smaller the imposed choice is, relative to the largest magnitude."""
+    """Return how much smaller the imposed choice is, relative to the largest magnitude.
+
+    Raises:
+        ExportError: An imposed pool index lies outside its window.
+    """
     if node.target is MAX_POOL:  # indices count within the flattened plane
         plane = source.flatten(-2)
-        if imposed.min() < 0 or imposed.max() >= plane.shape[-1]:
+        if bool((outside := outside_window(node, source, imposed)).any()):
             raise ExportError(
-                f"pool `{node.name}` picked index {int(imposed.min())} to {int(imposed.max())} "
-                f"of a plane of {plane.shape[-1]} values"
+                f"pool `{node.name}` picked index {int(imposed[outside][0])} of a plane of "
+                f"{tuple(source.shape[-2:])}, outside its window; nothing was written"
             )
         chosen, best = (plane.gather(-1, index.flatten(-2)) for index in (imposed, own))
     else:

@@ -10,6 +10,7 @@ from torch import Tensor
 from compactmtl.errors import DataError, RecipeError, UsageError
 from compactmtl.multitask import colours
 from compactmtl.multitask.instance_metric import InstanceMetric
+from compactmtl.multitask.labels import class_names
 from compactmtl.multitask.task import Task
 
 Things = dict[str, Tensor]
@@ -56,16 +57,12 @@ class Instances(Task):
     ) -> None:
         if num_classes < 1:
             raise RecipeError(f"task `{name}`: num_classes (={num_classes}) must be at least 1")
-        if classes is not None and len(classes) != num_classes:
-            raise RecipeError(
-                f"task `{name}`: {len(classes)} class names for num_classes (={num_classes})"
-            )
         if max_detections < 11:  # COCO states recall at 1, 10 and this many
             raise RecipeError(
                 f"task `{name}`: max_detections (={max_detections}) must be at least 11"
             )
         super().__init__(name, num_channels=num_classes)
-        self.classes = None if classes is None else tuple(classes)
+        self.classes = class_names(name, num_classes, classes)
         self.max_detections = max_detections
 
     def valid(self, target: Sequence[Things]) -> Tensor:

@@ -10,6 +10,21 @@ from compactmtl.multitask.metric import check_sizes, working
 from compactmtl.multitask.task import Task
 
 
+def class_names(
+    task: str, num_classes: int, names: tuple[str, ...] | None
+) -> tuple[str, ...] | None:
+    """Return the names of a task's classes, if there are any.
+
+    Raises:
+        RecipeError: Their number is not that of the classes.
+    """
+    if names is None:
+        return None
+    if len(names) != num_classes:
+        raise RecipeError(f"task `{task}`: {len(names)} class names for {num_classes} classes")
+    return tuple(names)
+
+
 class LabelTask(Task):
     """A class per pixel, or per image; targets are int64 class indices, below 0 invalid.
 
@@ -29,12 +44,8 @@ class LabelTask(Task):
     def __init__(self, name: str, num_classes: int, classes: tuple[str, ...] | None = None) -> None:
         if num_classes < 2:
             raise RecipeError(f"task `{name}`: num_classes (={num_classes}) must be at least 2")
-        if classes is not None and len(classes) != num_classes:
-            raise RecipeError(
-                f"task `{name}`: {len(classes)} class names for num_classes (={num_classes})"
-            )
         super().__init__(name, num_channels=num_classes)
-        self.classes = None if classes is None else tuple(classes)
+        self.classes = class_names(name, num_classes, classes)
 
     def valid(self, target: Tensor) -> Tensor:
         """Tell what has a label."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from compactmtl.errors import DataError, RecipeError, UsageError
 from compactmtl.multitask import colours
+from compactmtl.multitask.labels import class_names
 from compactmtl.multitask.metric import some
 from compactmtl.multitask.panoptic_quality import PanopticQuality
 from compactmtl.multitask.segments import CROWD, VOID, class_of, segment_id
@@ -48,12 +49,8 @@ class Panoptic(Task):
             )
         self.num_things, self.num_stuff = num_things, num_stuff
         self.num_classes = num_things + num_stuff
-        if classes is not None and len(classes) != self.num_classes:
-            raise RecipeError(
-                f"task `{name}`: {len(classes)} class names for {self.num_classes} classes"
-            )
         super().__init__(name, num_channels=1)
-        self.classes = None if classes is None else tuple(classes)
+        self.classes = class_names(name, self.num_classes, classes)
 
     def valid(self, target: Tensor) -> Tensor:
         """Tell which pixels belong to a segment."""

@@ -28,7 +28,9 @@ def chosen_layers(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Mod
 def all_but_final(model: nn.Module) -> list[str]:
     """Return all layers but the one that makes each task's output: the last of each head.
 
-    Heads are what ``model.heads`` holds; a network without them ends in its last layer.
+    Heads are what ``model.heads`` holds; a network without them ends in its last layer. Layers
+    inside heads are taken too, as in the paper's single-task table; with several tasks they get
+    factors of tasks that never pass through them: add ``!heads.*``.
 
     Source: Ren & Shi, section 3.1.
     """
