@@ -40,7 +40,7 @@ def write_onnx(job: Job, operators: Dialect, kind: str) -> Sidecar:
     if job.options.simplify:
         model, parity, simplified = simplify(model, parity, partial(_verify_again, job, operators))
     if job.options.precision != "fp32":
-        model, parity = lower(model, job, run_with=Session)
+        model, parity = lower(model, job, operators, run_with=Session)
         _check_operators(model, operators)
     content = model.SerializeToString()
     sidecar = _describe(model, content, job, parity, operators, kind)

@@ -6,6 +6,7 @@ from typing import Protocol
 import onnx
 
 from compactmtl.export.base import Job
+from compactmtl.export.options import Dialect
 from compactmtl.export.precision.fp16 import to_fp16
 from compactmtl.export.precision.int8 import Int8
 from compactmtl.export.precision.layers import layers
@@ -39,8 +40,8 @@ class Half:
         return to_fp16(self.model, keep)
 
 
-def make_converter(model: onnx.ModelProto, job: Job) -> Converter:
-    """Return what lowers a model to the precision of a job.
+def make_converter(model: onnx.ModelProto, job: Job, operators: Dialect) -> Converter:
+    """Return what lowers a model to the precision of a job, for whom its operators are.
 
     Raises:
         ExportError: The model has nothing to lower.
@@ -48,4 +49,4 @@ def make_converter(model: onnx.ModelProto, job: Job) -> Converter:
     if job.options.precision == "fp16":
         return Half(model)
     assert job.calibration is not None
-    return Int8(model, job.calibration)
+    return Int8(model, job.calibration, operators)

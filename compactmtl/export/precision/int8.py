@@ -1,13 +1,14 @@
 """An fp32 ONNX model in int8: quantise and dequantise (QDQ) around its convolutions.
 
-The one recipe that ONNX Runtime runs fast and TensorRT's parsers take: QDQ, not integer operators;
-activations symmetric, so that zero points are 0; weights symmetric and per channel; biases in fp32;
-convolutions alone. A scale is the largest magnitude that calibration saw, divided by 127.
+Two recipes, because what one runtime needs is what another is slow with; see ``Recipe``. In both,
+QDQ and not integer operators, and weights symmetric and per channel.
 """
 
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 from onnxruntime.quantization import (
@@ -19,12 +20,58 @@ from onnxruntime.quantization import (
 )
 
 from compactmtl.errors import ExportError
+from compactmtl.export.options import Dialect
 from compactmtl.export.precision.layers import layers
 from compactmtl.export.precision.order import in_order
 from compactmtl.export.precision.quiet import quiet
 from compactmtl.export.stored import Array, Stored
 
-QUANTISED = ("Conv",)
+LAYERS = ("Conv",)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is quantised, and how.
+
+    Attributes:
+        words: The same, for the sidecar.
+        glue: Operators that are quantised beside layers, so that values between two layers stay in
+            8 bits. One that touches a kept layer is kept, too.
+        activations: Their type; unsigned ones have a zero point of their own.
+        seven_bits: Whether weights use half of their range only.
+        options: Of ONNX Runtime's quantiser.
+    """
+
+    words: str
+    glue: Sequence[str]
+    activations: QuantType
+    seven_bits: bool
+    options: Mapping[str, Any]
+
+
+RECIPES: Mapping[Dialect, Recipe] = {
+    # ONNX Runtime joins DequantizeLinear, Conv and QuantizeLinear to one kernel only where nothing
+    # is between them. A zero point of its own lets 8 bits express ReLU, which then goes away; with
+    # zero points of 0 it stays, in fp32, with its conversions. Sums of an 8-bit unsigned and an
+    # 8-bit signed factor overflow their 16 bits on x86 processors without VNNI, and weights of 7
+    # bits do not.
+    "onnx": Recipe(
+        words="int8, QDQ around Conv and what lies between, activations uint8 with zero points, "
+        "weights symmetric per channel in 7 bits; ranges from min and max",
+        glue=("Add", "Clip", "Concat", "Gather", "MaxPool", "Relu"),
+        activations=QuantType.QUInt8,
+        seven_bits=True,
+        options={},
+    ),
+    # TensorRT's parsers refuse zero points other than 0, and biases in int32.
+    "tensorrt": Recipe(
+        words="int8, QDQ around Conv, symmetric, weights per channel; ranges from min and max",
+        glue=(),
+        activations=QuantType.QInt8,
+        seven_bits=False,
+        options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
+    ),
+}
 
 
 class Int8:
@@ -33,16 +80,17 @@ class Int8:
     Args:
         model: In fp32, with batch norms folded.
         calibration: Real samples, of sizes the model takes.
+        operators: Whose operators the file may hold; chooses the recipe.
 
     Raises:
         ExportError: The model has no convolution.
     """
 
-    method = "int8, QDQ around Conv, symmetric, weights per channel; ranges from min and max"
-
-    def __init__(self, model: onnx.ModelProto, calibration: Stored) -> None:
+    def __init__(self, model: onnx.ModelProto, calibration: Stored, operators: Dialect) -> None:
+        self.recipe = RECIPES[operators]
+        self.method = self.recipe.words
         self.model = onnx.shape_inference.infer_shapes(model)
-        self.layers = layers(self.model, QUANTISED)
+        self.layers = layers(self.model, LAYERS)
         if not self.layers:
             raise ExportError(
                 "there is nothing to quantise: the model has no convolution with weights",
@@ -53,13 +101,17 @@ class Int8:
             onnx.save_model(self.model, path)
             calibrator = create_calibrator(
                 path,
-                QUANTISED,
+                self._kinds,
                 augmented_model_path=str(Path(folder) / "augmented.onnx"),
                 calibrate_method=CalibrationMethod.MinMax,
             )
             calibrator.collect_data(_Reader(model, calibration))
             self.ranges = calibrator.compute_data()
             del calibrator  # its session holds the file open
+
+    @property
+    def _kinds(self) -> list[str]:
+        return [*LAYERS, *self.recipe.glue]
 
     def build(self, keep: Collection[str]) -> onnx.ModelProto:
         """Quantise; see ``Converter.build``."""
@@ -69,21 +121,29 @@ class Int8:
             quantizer = QDQQuantizer(
                 copy,
                 per_channel=True,
-                reduce_range=False,
+                reduce_range=self.recipe.seven_bits,
                 weight_qType=QuantType.QInt8,
-                activation_qType=QuantType.QInt8,
+                activation_qType=self.recipe.activations,
                 tensors_range=self.ranges,
                 nodes_to_quantize=[],  # all of the types below
-                nodes_to_exclude=sorted(keep),
-                op_types_to_quantize=list(QUANTISED),
-                extra_options={
-                    "ActivationSymmetric": True,
-                    "WeightSymmetric": True,
-                    "QuantizeBias": False,
-                },
+                nodes_to_exclude=sorted({*keep, *self._beside(keep)}),
+                op_types_to_quantize=self._kinds,
+                extra_options=dict(self.recipe.options),
             )
             quantizer.quantize_model()
         return in_order(quantizer.model.model)
+
+    def _beside(self, keep: Collection[str]) -> set[str]:
+        """Return the glue that makes what a kept layer reads, or reads what it makes."""
+        kept = [node for node in self.model.graph.node if node.name in keep]
+        made = {name for node in kept for name in node.output}
+        read = {name for node in kept for name in node.input}
+        return {
+            node.name
+            for node in self.model.graph.node
+            if node.op_type in self.recipe.glue
+            and (made & set(node.input) or read & set(node.output))
+        }
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types

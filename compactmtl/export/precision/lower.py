@@ -7,6 +7,7 @@ import onnx
 
 from compactmtl.errors import ExportError, NonFiniteError
 from compactmtl.export.base import Job
+from compactmtl.export.options import Dialect
 from compactmtl.export.parity import Drift, Parity
 from compactmtl.export.precision.convert import Converter, make_converter
 from compactmtl.export.precision.run import Run, RunWith, load
@@ -15,7 +16,9 @@ from compactmtl.export.precision.search import Found, find_kept
 from compactmtl.export.sidecar import Budget, KeptLayer, Lowering, Samples
 
 
-def lower(model: onnx.ModelProto, job: Job, run_with: RunWith) -> tuple[onnx.ModelProto, Parity]:
+def lower(
+    model: onnx.ModelProto, job: Job, operators: Dialect, run_with: RunWith
+) -> tuple[onnx.ModelProto, Parity]:
     """Lower a model to the precision that a job asks for, run it and measure it.
 
     Measured per task: the deviation from torch in fp64, and the change of its own metric against
@@ -25,6 +28,7 @@ def lower(model: onnx.ModelProto, job: Job, run_with: RunWith) -> tuple[onnx.Mod
     Args:
         model: In fp32, checked.
         job: Its options say the precision and the budgets.
+        operators: Whose operators the file may hold.
         run_with: ONNX Runtime.
 
     Raises:
@@ -33,7 +37,7 @@ def lower(model: onnx.ModelProto, job: Job, run_with: RunWith) -> tuple[onnx.Mod
         NonFiniteError: An output holds NaN or Inf in the lower precision.
     """
     name = f"the {job.options.precision} model"
-    converter = make_converter(model, job)
+    converter = make_converter(model, job, operators)
     scores = Scores(job.labelled, load(model, run_with, "the fp32 model"))
     found = Found(kept=(), costs={}, growth={})
     if job.options.max_drop:

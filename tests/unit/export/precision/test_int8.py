@@ -1,7 +1,9 @@
 import logging
+from collections import Counter
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 import torch.nn.functional as F
@@ -66,9 +68,19 @@ def samples():
     return Stored({"image": generator.random((12, 3, 32, 48), dtype=np.float32)}, "photographs")
 
 
+@pytest.fixture(scope="module", params=["onnx", "tensorrt"])
+def either(request, model, samples):
+    return Int8(model, samples, request.param)
+
+
 @pytest.fixture(scope="module")
 def int8(model, samples):
-    return Int8(model, samples)
+    return Int8(model, samples, "tensorrt")
+
+
+@pytest.fixture(scope="module")
+def for_cpu(model, samples):
+    return Int8(model, samples, "onnx")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +119,8 @@ def test_only_what_tensorrt_takes(quantised):
     assert {entry.domain for entry in quantised.opset_import} == {""}
 
 
-def test_weights_have_a_scale_per_channel(quantised, int8):
+def test_weights_have_a_scale_per_channel(either):
+    quantised = either.build(())
     values, by_output = constants(quantised), {n.output[0]: n for n in quantised.graph.node}
     found = 0
     for node in quantised.graph.node:
@@ -117,7 +130,7 @@ def test_weights_have_a_scale_per_channel(quantised, int8):
             assert values[weight.input[0]].dtype == np.int8
             assert values[weight.input[1]].shape == values[weight.input[0]].shape[:1]
             found += 1
-    assert found == len(int8.layers) == 5
+    assert found == len(either.layers) == 5
 
 
 def test_ranges_cover_the_calibration_data(model, quantised, samples):
@@ -172,14 +185,62 @@ def test_it_is_what_quantize_static_makes_of_the_recipe(tmp_path, model, quantis
         np.testing.assert_array_equal(ours[name], value)
 
 
+def kernels(model, folder):
+    """Return what ONNX Runtime makes of a model: how often each operator is in it."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    optimised = onnx.load(options.optimized_model_filepath)
+    return Counter(node.op_type for node in optimised.graph.node)
+
+
+def test_onnx_runtime_stays_in_8_bits_between_layers(tmp_path, for_cpu, quantised):
+    """One conversion on the way in, one on the way out of each task; ReLUs are in the kernels."""
+    counts = kernels(for_cpu.build(()), tmp_path)
+    assert counts["QLinearConv"] == 5
+    assert counts["QLinearAdd"] == 1
+    assert counts["QuantizeLinear"] == 1
+    assert counts["DequantizeLinear"] == 2
+    assert not {"Conv", "FusedConv", "Relu", "Add"} & set(counts)
+    # What TensorRT needs does not do that: this is why there are two recipes.
+    assert kernels(quantised, tmp_path)["DequantizeLinear"] > 4
+
+
+def test_weights_of_7_bits_cannot_overflow_16(for_cpu):
+    """Two products are added in 16 bits: 2 x 255 x 64 = 32640 fits, with 127 it does not."""
+    values = constants(for_cpu.build(()))
+    largest = [
+        int(np.abs(value.astype(int)).max())
+        for name, value in values.items()
+        if name.endswith(".weight_quantized")
+    ]
+    assert len(largest) == 5
+    assert max(largest) <= 64
+    assert 2 * 255 * max(largest) <= 2**15 - 1 < 2 * 255 * 127
+
+
 def test_the_same_samples_give_the_same_file(model, samples, quantised):
-    again = Int8(model, samples).build(())
+    again = Int8(model, samples, "tensorrt").build(())
     assert again.SerializeToString(deterministic=True) == quantised.SerializeToString(
         deterministic=True
     )
 
 
-def test_kept_layers_are_not_touched(model, int8, samples):
+def test_what_a_kept_layer_makes_is_rounded_by_nobody(for_cpu, model):
+    """Its ReLU is in fp32, too; the next layer that is quantised rounds what that makes."""
+    (node,) = (node for node, name in for_cpu.layers.items() if name == "depthwise")
+
+    def reads(built):
+        (conv,) = (each for each in built.graph.node if each.name == node)
+        return [each.op_type for each in readers(built)[conv.output[0]]]
+
+    assert reads(model) == reads(for_cpu.build([node])) == ["Relu"]
+    assert reads(for_cpu.build(())) == ["QuantizeLinear"]
+
+
+def test_kept_layers_are_not_touched(model, either, samples):
+    int8 = either
     all_but = [node for node, name in int8.layers.items() if name != "down"]
     values = constants(int8.build(all_but))
     assert "down.weight_quantized" in values
@@ -196,7 +257,7 @@ def test_nothing_is_left_behind_and_nothing_is_said(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     handlers = list(logging.getLogger().handlers)
-    Int8(model, samples).build(())
+    Int8(model, samples, "onnx").build(())
     assert list(tmp_path.iterdir()) == []
     assert logging.getLogger().handlers == handlers
     assert not caplog.records
@@ -238,4 +299,4 @@ def test_a_model_without_convolutions_is_refused(capture_program, make_interface
     program = capture_program(Pooling(), torch.rand(2, 3, 8, 8))
     model = convert(program, make_interface(["image"], ["y"]), opset=20)
     with pytest.raises(ExportError, match="nothing to quantise"):
-        Int8(model, Stored({"image": np.zeros((1, 3, 8, 8), np.float32)}, "zeros"))
+        Int8(model, Stored({"image": np.zeros((1, 3, 8, 8), np.float32)}, "zeros"), "onnx")

@@ -125,9 +125,8 @@ def run(model, job):
 
     def run(labels=None, progress=None, **max_drop):
         options = Options(precision="int8", max_drop=max_drop)
-        return lower(
-            model, replace(job, options=options, labelled=labels, progress=progress), Session
-        )
+        wanted = replace(job, options=options, labelled=labels, progress=progress)
+        return lower(model, wanted, "onnx", Session)
 
     return run
 
@@ -163,7 +162,7 @@ def test_the_planted_layer_is_the_one_that_is_kept(run):
 def test_without_the_plant_nothing_is_kept(capture_program, calibration):
     program = capture_program(Chain(bad=False).eval(), torch.rand(2, 3, *SIZE))
     model = convert(program, Names, opset=20)
-    whole = Session(Int8(model, calibration).build(()).SerializeToString(), "int8")
+    whole = Session(Int8(model, calibration, "onnx").build(()).SerializeToString(), "int8")
     want = Session(model.SerializeToString(), "fp32")(calibration.arrays)["seg"]
     got = whole(calibration.arrays)["seg"]
     assert np.linalg.norm(got - want) / np.linalg.norm(want) < LIMIT

@@ -90,7 +90,7 @@ def test_what_is_lowered_builds(job, precision):
 def test_what_the_recipe_leaves_out_does_not_build(job, wrong):
     """Why the recipe is as it is: ONNX Runtime's own defaults are refused."""
     model = convert(job.program, job.interface, opset=20, operators="tensorrt")
-    int8 = Int8(model, job.calibration)
+    int8 = Int8(model, job.calibration, "tensorrt")
     options = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
     quantizer = QDQQuantizer(
         int8.model,
