@@ -95,7 +95,11 @@ def export(
     )
     exporter = find_target(target)
     options.check_taken(target, exporter.takes, exporter.precisions)
-    install_converter(exporter, asked=install)
+    if install:
+        only = folder == DEFAULT_FOLDER and not folder.exists()
+        install_converter(exporter, None if only else folder)
+        if only:
+            return 0
     jobs = make_jobs(folder, exporter, options.precision, dense=dense)
     written = write_jobs(jobs, folder, target, options)
     show_artefacts(written, folder)

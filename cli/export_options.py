@@ -19,7 +19,9 @@ List = Annotated[
 Install = Annotated[
     bool,
     typer.Option(
-        "--install", help="First install the target's converter, in an environment of its own."
+        "--install",
+        help="First install the target's converter, in an environment of its own; "
+        "where there is no compact/, nothing else.",
     ),
 ]
 Dense = Annotated[bool, typer.Option("--dense/--no-dense", help="Write the dense twin, too.")]

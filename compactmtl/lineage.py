@@ -53,6 +53,20 @@ def sidecar_path(artefact: Path) -> Path:
     return artefact.with_name(artefact.name + ".json")
 
 
+def model_path(folder: Path) -> Path:
+    """Return where the compact model of a folder lies.
+
+    Raises:
+        MissingFileError: The folder holds no ``model.pt2``.
+    """
+    if not (folder / MODEL).is_file():
+        raise MissingFileError(
+            f"`{folder}` holds no {MODEL}",
+            hint="run `compactmtl compress CHECKPOINT` first, or name another folder",
+        )
+    return folder / MODEL
+
+
 def read_lineage(folder: Path) -> Lineage:
     """Sort a compact folder's artefacts into descendants of its ``model.pt2`` and strangers.
 
@@ -62,12 +76,7 @@ def read_lineage(folder: Path) -> Lineage:
     Raises:
         MissingFileError: The folder holds no ``model.pt2``.
     """
-    model = folder / MODEL
-    if not model.is_file():
-        raise MissingFileError(
-            f"`{folder}` holds no {MODEL}",
-            hint="run `compactmtl compress CHECKPOINT` first, or name another folder",
-        )
+    model = model_path(folder)
     candidates: dict[str, Artefact] = {}
     strangers: dict[str, str] = {}
     for path in _artefact_files(folder):

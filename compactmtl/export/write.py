@@ -22,7 +22,7 @@ from compactmtl.export.reference import Reference
 from compactmtl.export.sidecar import Parent, Sidecar
 from compactmtl.export.stored import INPUTS, Array, Stored, read_inputs
 from compactmtl.files import atomic_write, sha256
-from compactmtl.lineage import MODEL
+from compactmtl.lineage import MODEL, model_path
 from compactmtl.recipe import DataSection
 
 DENSE = "dense.pt2"
@@ -120,13 +120,9 @@ def reference_bytes(program: ExportedProgram, manifest: Manifest, stored: Stored
 
 
 def _load(folder: Path, which: Which) -> CompactModel:
-    if not (folder / MODEL).is_file():
-        raise MissingFileError(
-            f"`{folder}` holds no {MODEL}",
-            hint="run `compactmtl compress CHECKPOINT` first, or name another folder",
-        )
+    model = model_path(folder)
     if which == "compact":
-        return load(folder / MODEL)
+        return load(model)
     if not (folder / DENSE).is_file():
         raise MissingFileError(
             f"`{folder}` holds no {DENSE}, the dense twin",

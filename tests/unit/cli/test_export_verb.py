@@ -8,8 +8,9 @@ from compactmtl.board.recipe import BuildRecipe
 from compactmtl.cli.app import run
 from compactmtl.cli.export_options import make_options
 from compactmtl.cli.export_table import say_prepared, show_artefacts
-from compactmtl.errors import UsageError
+from compactmtl.errors import MissingFileError, UsageError
 from compactmtl.export import TARGETS
+from compactmtl.export.environments import Environment
 from compactmtl.export.sidecar import Parent, Sidecar, Simplified, Verified, write_sidecar
 
 NOTHING = {
@@ -89,6 +90,21 @@ def test_what_cannot_be_read_is_a_usage_error(option, text):
 def test_an_option_of_another_target_is_refused_before_the_folder_is_read(capsys):
     assert run(["export", "nowhere", "--batch", "4"]) == 2
     assert "target `onnx` takes no `batch`" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_model_is_refused_before_gigabytes_are_installed(
+    tmp_path, monkeypatch, capsys
+):
+    installed = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(Environment, "install", lambda self: installed.append(self.target))
+    command = ["export", "--target", "litert", "--install"]
+    assert run([*command, "elsewhere"]) == MissingFileError.exit_code
+    assert "`elsewhere` holds no model.pt2" in capsys.readouterr().err
+    assert not installed
+    assert run(command) == 0
+    assert installed == ["litert"]
 
 
 def test_what_was_not_run_is_shown_with_what_was(tmp_path, capsys):
