@@ -114,8 +114,12 @@ def _read_folder(folder: Path, program: ExportedProgram, name: str) -> Stored:
     """Read images as RGB in 0 to 1, resized to what the model was captured at."""
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not files:
+        packs = sorted(folder.glob("*.npz"))
         raise DataError(
-            f"`{folder}` holds no image", hint=f"it may hold files ending in {', '.join(SUFFIXES)}"
+            f"`{folder}` holds no image",
+            hint=f"give --calibration {packs[0]}, or the name of a data set"
+            if packs
+            else f"it may hold files ending in {', '.join(SUFFIXES)}",
         )
     assert program.example_inputs is not None
     shape = tuple(program.example_inputs[0][0].shape)

@@ -9,18 +9,14 @@ import onnx
 import torch
 from torch.export import ExportedProgram
 
-from compactmtl.errors import ExportError, UsageError
+from compactmtl.errors import ExportError
 from compactmtl.export.interface import Interface
 from compactmtl.export.onnx_names import rename_dimensions, rename_interface, strip_traces
 from compactmtl.export.onnx_ops import translations
 from compactmtl.export.onnx_run import first_line
-from compactmtl.export.options import Dialect
+from compactmtl.export.options import Dialect, check_opset
 from compactmtl.export.rewrites.dialect import check_dialect, refuse
 
-OPSET = 20
-"""Newest operator set that the exporter's own operator library is written in."""
-OPSETS = range(18, 24)
-"""Operator sets that can be asked for."""
 MAX_BYTES = 2**31 - 2**20
 """Protobuf's limit for one file, less room for the graph itself."""
 NOISY_LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
@@ -42,11 +38,7 @@ def convert(
         ExportError: The program is too large for one file, ``torch.onnx`` or ``onnx.checker``
             refuses it, or it needs operators that the dialect lacks; all are named.
     """
-    if opset not in OPSETS:
-        raise UsageError(
-            f"opset (={opset}) must be one of {OPSETS.start} to {OPSETS.stop - 1}",
-            hint=f"leave it out to get {OPSET}",
-        )
+    check_opset(opset)
     size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
     if size > MAX_BYTES:
         raise ExportError(

@@ -7,10 +7,10 @@ import onnx
 
 from compactmtl.environment import version
 from compactmtl.export.base import Job
-from compactmtl.export.onnx_convert import OPSET, convert
+from compactmtl.export.onnx_convert import convert
 from compactmtl.export.onnx_names import shape_of
 from compactmtl.export.onnx_run import Session, verify
-from compactmtl.export.options import Dialect
+from compactmtl.export.options import OPSET, Dialect
 from compactmtl.export.parity import Parity
 from compactmtl.export.precision.lower import lower
 from compactmtl.export.rewrites.dialect import check_dialect, refuse

@@ -17,6 +17,10 @@ Dialect = Literal["onnx", "tensorrt"]
 """Whose operators an ONNX file holds: ONNX Runtime's, or only those that TensorRT takes, too."""
 ONNX_OPTIONS = frozenset({"opset", "simplify", "precision", "calibration", "max_drop"})
 """Which fields of ``Options`` shape an ONNX file, and so every artefact that is built from one."""
+OPSET = 20
+"""Newest operator set that the exporter's own operator library is written in."""
+OPSETS = range(18, 24)
+"""Operator sets that can be asked for."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 
@@ -63,8 +67,11 @@ class Options:
         """Refuse what differs from its default and is not among ``taken``, or contradicts itself.
 
         Raises:
-            UsageError: Such an option is set; a setting is never dropped silently.
+            UsageError: Such an option is set, because a setting is never dropped silently; or its
+                value is out of range.
         """
+        if self.opset is not None:
+            check_opset(self.opset)
         default = Options()
         for each in fields(self):
             if each.name not in taken and getattr(self, each.name) != getattr(default, each.name):
@@ -101,3 +108,16 @@ class Options:
                     f"max_drop of `{name}` is {limit}, expected a number from 0 on",
                     hint=f"as in {name}=0.01",
                 )
+
+
+def check_opset(opset: int) -> None:
+    """Refuse an operator set that cannot be written.
+
+    Raises:
+        UsageError: It is not one of ``OPSETS``.
+    """
+    if opset not in OPSETS:
+        raise UsageError(
+            f"opset (={opset}) must be one of {OPSETS.start} to {OPSETS.stop - 1}",
+            hint=f"leave it out to get {OPSET}",
+        )

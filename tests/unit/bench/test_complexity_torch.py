@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from compactmtl.bench.onnx_graph import count_onnx
 from compactmtl.bench.openvino_graph import count_openvino
 from compactmtl.complexity import count
-from compactmtl.export.onnx_convert import OPSET, convert
+from compactmtl.export.onnx_convert import convert
 from compactmtl.export.openvino_model import read_onnx
+from compactmtl.export.options import OPSET
 from compactmtl.models import MODELS
 
 TASKS = {"seg": 5, "depth": 1}

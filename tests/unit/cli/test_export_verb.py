@@ -87,6 +87,11 @@ def test_what_cannot_be_read_is_a_usage_error(option, text):
     assert error.value.hint or "must not fall" in error.value.message
 
 
+def test_an_operator_set_is_refused_before_anything_is_read(capsys):
+    assert run(["export", "no_such_folder", "--opset", "5"]) == 2
+    assert "opset (=5) must be one of 18 to 23" in capsys.readouterr().err
+
+
 def test_an_option_of_another_target_is_refused_before_the_folder_is_read(capsys):
     assert run(["export", "nowhere", "--batch", "4"]) == 2
     assert "target `onnx` takes no `batch`" in capsys.readouterr().err

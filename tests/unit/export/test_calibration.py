@@ -100,6 +100,10 @@ def test_a_folder_of_images_is_resized_to_the_model(find, tmp_path):
 def test_a_folder_without_images_or_with_a_broken_one(find, tmp_path):
     with pytest.raises(DataError, match="holds no image"):
         find(str(tmp_path))
+    (tmp_path / "rooms.npz").touch()
+    with pytest.raises(DataError, match="holds no image") as error:
+        find(str(tmp_path))
+    assert "rooms.npz" in error.value.hint
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n and nothing")
     with pytest.raises(DataError, match=r"a\.png` is no intact image"):
         find(str(tmp_path))

@@ -9,8 +9,9 @@ from torch import nn
 from compactmtl.errors import ExportError
 from compactmtl.export.cases import Case
 from compactmtl.export.check import Check
-from compactmtl.export.onnx_convert import OPSET, convert
+from compactmtl.export.onnx_convert import convert
 from compactmtl.export.onnx_run import pool_indices, verify
+from compactmtl.export.options import OPSET
 from compactmtl.export.parity import check_parity
 from compactmtl.export.reference import Reference
 

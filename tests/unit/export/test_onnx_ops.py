@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from compactmtl.export.onnx_convert import OPSET, convert
+from compactmtl.export.onnx_convert import convert
 from compactmtl.export.onnx_run import pool_indices
+from compactmtl.export.options import OPSET
 
 
 class Pool(nn.Module):

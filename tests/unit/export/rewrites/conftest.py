@@ -1,7 +1,8 @@
 import onnxruntime as ort
 import pytest
 
-from compactmtl.export.onnx_convert import OPSET, convert
+from compactmtl.export.onnx_convert import convert
+from compactmtl.export.options import OPSET
 
 
 def _convert_and_run(program, interface, *inputs):

@@ -16,7 +16,8 @@ from compactmtl.board.profile import make_profile
 from compactmtl.board.recipe import BuildRecipe
 from compactmtl.errors import ExportError
 from compactmtl.export import onnx_convert as target
-from compactmtl.export.onnx_convert import OPSET, convert
+from compactmtl.export.onnx_convert import convert
+from compactmtl.export.options import OPSET
 from compactmtl.export.rewrites.dialect import check_dialect
 
 

@@ -7,8 +7,9 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from compactmtl.export.check import make_check
-from compactmtl.export.onnx_convert import OPSET, convert
+from compactmtl.export.onnx_convert import convert
 from compactmtl.export.onnx_run import pool_indices, verify
+from compactmtl.export.options import OPSET
 
 VALUES = torch.tensor([-1.0, -0.0, 0.0, 1.0])
 

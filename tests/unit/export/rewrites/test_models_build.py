@@ -11,7 +11,8 @@ from compactmtl.board.build import build
 from compactmtl.board.onnx_file import read_onnx
 from compactmtl.board.profile import make_profile
 from compactmtl.board.recipe import BuildRecipe
-from compactmtl.export.onnx_convert import OPSET, convert
+from compactmtl.export.onnx_convert import convert
+from compactmtl.export.options import OPSET
 from compactmtl.models.deeplab import DeepLab
 from compactmtl.models.segnet import SegNet
 
