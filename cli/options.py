@@ -61,7 +61,13 @@ CompactFolder = Annotated[
 ]
 DataFolder = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", help="Folder of data packs (default: $COMPACTMTL_DATA)."),
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Folder of data packs (default: $COMPACTMTL_DATA).",
+    ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="PATH", help="Where to write.")]
 Device = Annotated[

@@ -65,11 +65,12 @@ def reproduce(
     """
     from compactmtl.cli.reproduce_show import show_plan, show_reading, show_tables
     from compactmtl.data import DATASETS
+    from compactmtl.data.folder import data_folder
     from compactmtl.study.reproduce.readings import readings
 
     trial = data if data in DATASETS else None
     if data is not None and trial is None:
-        os.environ["COMPACTMTL_DATA"] = data
+        os.environ["COMPACTMTL_DATA"] = str(data_folder(data))
 
     if what is None:
         show_tables()
