@@ -139,6 +139,8 @@ def test_it_was_run_where_it_can_run_and_else_says_that_it_was_not(target, writt
 
 
 def test_what_computes_something_else_is_not_written(target, written, tmp_path, monkeypatch):
+    if target.dialect is None and not target.availability().runs_here:
+        pytest.skip(f"{target.target} runs on no such machine, nor does what it is built from")
     folder = tmp_path / "compact"
     shutil.copytree(written[0].parent, folder)
     before = {file.name: fingerprint(file) for file in folder.iterdir()}

@@ -227,15 +227,13 @@ def test_the_real_converter(name, program, interface, stored, tmp_path):
         pytest.skip(f"needs an environment: {exporter.environment.describe()}")
     path = tmp_path / f"model{exporter.suffix}"
     job = make_job(program, interface, path, stored=stored, parent=PARENT, which="compact")
-    if name == "executorch":
-        sidecar = exporter.export(job)
-        assert sidecar.verified.status == "ran"
-        assert sidecar.verified.selections["num"] > 0
-        assert set(sidecar.verified.per_task) == {"seg", "depth"}
-    else:  # max-unpooling
-        with pytest.raises(ExportError, match=f"target `{name}` cannot"):
-            exporter.export(job)
-        assert list(tmp_path.iterdir()) == []
+    sidecar = exporter.export(job)
+    if exporter.runs_on:
+        assert sidecar.verified.status == "built only"
+        return
+    assert sidecar.verified.status == "ran"
+    assert sidecar.verified.selections["num"] > 0
+    assert set(sidecar.verified.per_task) == {"seg", "depth"}
 
 
 class Plain(torch.nn.Module):
