@@ -49,6 +49,7 @@ class Console:
         self.json = False
         self.quiet = False
         self.debug = False
+        self.rank = 0
         self._err = RichConsole(stderr=True, highlight=False, soft_wrap=True)
         self._progress: Progress | None = None
 
@@ -59,6 +60,10 @@ class Console:
         self.json = self.json if json is None else json
         self.quiet = self.quiet if quiet is None else quiet
         self.debug = self.debug if debug is None else debug
+
+    def follow(self, rank: int) -> None:
+        """Print nothing but errors, and with them the rank: the process of rank 0 says the rest."""
+        self.rank, self.quiet, self.json = rank, True, False
 
     def info(self, text: str) -> None:
         """Print one line of news to stderr; nothing in ``--quiet`` mode."""
@@ -71,7 +76,8 @@ class Console:
 
     def error(self, message: str, hint: str = "") -> None:
         """Print one red line and its hint to stderr."""
-        self._err.print(Text.assemble(("error: ", "bold red"), (_one_line(message), "red")))
+        who = f"rank {self.rank}: " if self.rank else ""
+        self._err.print(Text.assemble(who, ("error: ", "bold red"), (_one_line(message), "red")))
         if hint:
             self._err.print(Text.assemble(("hint: ", "bold"), hint))
 

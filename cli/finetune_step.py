@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compactmtl.cli.console import console
+from compactmtl.errors import StoppedError
 
 if TYPE_CHECKING:
     from compactmtl.compact import CompactModel
@@ -35,10 +36,15 @@ def finetune_step(
                 resume=run_dir is not None and (run_dir / "ckpt.pt").is_file(),
                 reporter=progress,
             )
+    except StoppedError as error:
+        error.hint = "go on with the same command"
+        if progress.info is not None and progress.info.is_resumable:
+            error.hint += f" and --finetune-run {progress.info.folder}"
+        raise
     except KeyboardInterrupt:
         if progress.info is not None and progress.info.is_resumable:
             console.warn(
-                "the last finished epoch is kept, go on with the same command and "
+                "the last checkpoint is kept, go on with the same command and "
                 f"--finetune-run {progress.info.folder}"
             )
         raise

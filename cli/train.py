@@ -6,7 +6,7 @@ from pathlib import Path
 from compactmtl.cli import train_options as options
 from compactmtl.cli import train_target as target
 from compactmtl.cli.options import DataFolder, Debug, Json, Quiet, Settings
-from compactmtl.errors import UsageError
+from compactmtl.errors import StoppedError, UsageError
 
 
 def train(
@@ -34,9 +34,10 @@ def train(
 ) -> int:
     """Train a recipe into a new folder runs/<recipe>-<time>-<seed>/.
 
-    The folder holds recipe.toml, ckpt.pt (after every epoch), log.csv, log.jsonl and run.json.
-    A run that was stopped goes on with --resume: on a CPU it ends with the very weights of a run
-    that was never stopped.
+    The folder holds recipe.toml, ckpt.pt (after every epoch, or as often as checkpoint_every says),
+    log.csv, log.jsonl and run.json. SIGTERM and SIGUSR1 save and end with exit code 75. A run that
+    was stopped goes on with --resume: on a CPU it ends with the very weights of a run that was
+    never stopped. With torchrun several processes share out each batch.
 
     Examples:
       compactmtl recipes
@@ -46,6 +47,8 @@ def train(
       compactmtl train rooms-sparse --target-macs 0.3
       compactmtl train sparse-finetune --init runs/rooms-dense-20260102-030405-0/ckpt.pt
       compactmtl train --resume runs/rooms-demo-20260102-030405-0
+      compactmtl train rooms-demo --set train.checkpoint_every="10 minutes"
+      torchrun --nproc-per-node 4 -m compactmtl train rooms-demo
     """
     chosen = {"train.precision": precision, "seed": seed, "train.init": init}
     overrides = [*(settings or ()), *(f"{k}={v}" for k, v in chosen.items() if v is not None)]
@@ -61,20 +64,21 @@ def train(
     if data is not None:
         os.environ["COMPACTMTL_DATA"] = str(data)  # the recipe in the run folder stays portable
 
-    from compactmtl.cli.train_progress import TrainProgress  # the library imports torch
+    from compactmtl.cli.train_end import interrupted, stopped  # the library imports torch
+    from compactmtl.cli.train_progress import TrainProgress
     from compactmtl.models.recipes import load
     from compactmtl.recipe import with_tasks
-    from compactmtl.training import fit, open_run
+    from compactmtl.training import fit, open_to_resume
 
+    progress = TrainProgress()
     if resume is not None:
-        run_dir = open_run(resume).folder
+        run_dir = open_to_resume(resume).folder
         recipe = str(run_dir / "recipe.toml")
     elif recipe is None:
         raise UsageError("no RECIPE given", hint="`compactmtl recipes` lists the named ones")
     chosen_recipe = load(recipe, [*overrides, *target.target_settings(*targets)])
     if tasks is not None:
         chosen_recipe = with_tasks(chosen_recipe, tasks.split(","))
-    progress = TrainProgress()
     try:
         with progress:
             result = fit(
@@ -86,7 +90,9 @@ def train(
                 loggers=logger or (),
                 cost=target.cost_of(chosen_recipe, table, assume=assume),
             )
+    except StoppedError as error:
+        return stopped(error, progress.info)
     except KeyboardInterrupt:
-        return progress.interrupted()
+        return interrupted(progress.info)
     progress.summary(result)
     return 0

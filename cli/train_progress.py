@@ -1,19 +1,21 @@
 """What `compactmtl train` shows while it runs: a reporter that speaks through the console."""
 
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from compactmtl.cli.app import INTERRUPTED
 from compactmtl.cli.console import Advance, console
-from compactmtl.training import FitResult, RunInfo
+from compactmtl.training import FitResult, RunInfo, is_first
 
 
 class TrainProgress:
     """A bar over epochs, a bar over the steps of the present epoch, a line per finished epoch."""
 
     def __init__(self) -> None:
+        if not is_first():
+            console.follow(int(os.environ["RANK"]))
         self.info: RunInfo | None = None
         self._run, self._epoch = ExitStack(), ExitStack()
         self._what, self._prepared = "", 0
@@ -52,7 +54,10 @@ class TrainProgress:
             f"{info.device}, {info.precision}"
         )
         console.info(f"run folder: {info.folder}")
-        if info.first_epoch:
+        if info.first_step:
+            place = f"in epoch {info.first_epoch + 1} of {info.epochs}, after step"
+            console.info(f"resumed {place} {info.first_step}")
+        elif info.first_epoch:
             console.info(f"resumed after epoch {info.first_epoch} of {info.epochs}")
         left = info.epochs - info.first_epoch
         self._epochs = self._run.enter_context(console.progress("epoch", left))
@@ -116,16 +121,3 @@ class TrainProgress:
                 "history": result.history,
             }
         )
-
-    def interrupted(self) -> int:
-        """Say how to go on with an interrupted run; return the exit code."""
-        message = "interrupted; no epoch was finished, so there is nothing to resume"
-        if self.info is not None and self.info.is_resumable:
-            message = (
-                "interrupted; the last finished epoch is kept, go on with: "
-                f"compactmtl train --resume {self.info.folder}"
-            )
-        console.error(message)
-        error = {"type": "Interrupted", "message": message, "hint": "", "exit_code": INTERRUPTED}
-        console.result({"error": error, "run": self.info.folder if self.info else None})
-        return INTERRUPTED

@@ -24,7 +24,9 @@ from compactmtl.parts import call_part, is_foreign
 from compactmtl.weights.archive import DAMAGE, PICKLE, ZIP, check_archive, first_line, read_head
 from compactmtl.weights.fit import explain_misfit
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ = (1, FORMAT_VERSION)
+"""Versions that are read. Files of version 1 have no ``position``: they end with an epoch."""
 
 _COPY = "use an earlier copy, or train again"
 _OTHER_WEIGHTS = (
@@ -35,9 +37,9 @@ _OTHER_WEIGHTS = (
 
 @dataclass
 class Checkpoint:
-    """The state of a run after a whole epoch, as plain data and tensors.
+    """The state of a run after a step, as plain data and tensors.
 
-    No state of a random generator is kept: every epoch draws its own from (seed, epoch).
+    Every epoch draws its random numbers from (seed, epoch): only within one is their state kept.
     """
 
     recipe: dict[str, Any]
@@ -51,7 +53,7 @@ class Checkpoint:
     epoch: int
     """Finished epochs."""
     phase: str
-    """The phase of the last finished epoch."""
+    """The phase of the last step."""
     optimizer: dict[str, Any]
     """State dicts of all optimisers by name."""
     schedule: dict[str, Any]
@@ -65,6 +67,8 @@ class Checkpoint:
     """State dict of the weighting of losses."""
     scaler: dict[str, Any] = field(default_factory=dict)
     """State of the gradient scaler; empty unless precision is 16-mixed."""
+    position: dict[str, Any] = field(default_factory=dict)
+    """Where in the epoch after the finished ones it was written; empty at the end of an epoch."""
     format_version: int = FORMAT_VERSION
 
 
@@ -84,6 +88,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "seed": int,
     "metrics": dict,
     "scaler": dict,
+    "position": dict,
 }
 
 
@@ -202,11 +207,14 @@ def _from_document(path: Path, document: object) -> Checkpoint:
             hint=_OTHER_WEIGHTS,
         )
     version = document["format_version"]
-    if version != FORMAT_VERSION:
+    if version not in READ:
         raise CorruptFileError(
-            f"`{path}` has checkpoint format {version!r}, this release reads {FORMAT_VERSION}",
+            f"`{path}` has checkpoint format {version!r}, this release reads "
+            f"{' and '.join(map(str, READ))}",
             hint="use the release of compactmtl that wrote it",
         )
+    if version == 1:
+        document = {**document, "position": {}, "format_version": FORMAT_VERSION}
     for name, expected in _TYPES.items():
         if name not in document:
             raise CorruptFileError(f"`{path}`: the checkpoint lacks `{name}`", hint=_BY_HAND)

@@ -26,7 +26,8 @@
     ├── ExportError                         20   a runtime refused, or its outputs differ
     ├── BenchError                          21
     │   └── RegressionError                 23   slower than the baseline allows
-    └── ResourceError                       22   not enough memory
+    ├── ResourceError                       22   not enough memory
+    └── StoppedError                        75   a signal ended a run that can go on
 
 A message says what, where, got and expected in one line; ``hint`` says what to do about it.
 """
@@ -180,3 +181,9 @@ class ResourceError(CompactMTLError):
     """The machine has not enough memory for it."""
 
     exit_code = 22
+
+
+class StoppedError(CompactMTLError):
+    """A signal (SIGTERM, SIGUSR1) ended a run that can go on: start it again."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h

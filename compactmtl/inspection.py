@@ -157,6 +157,7 @@ def _checkpoint(path: Path) -> Inspection:
             "data": checkpoint.recipe.get("data", {}).get("name"),
             "seed": checkpoint.seed,
             "finished epochs": checkpoint.epoch,
+            "steps of the next epoch": checkpoint.position.get("step", 0),
             "phase": checkpoint.phase,
             "overparameterised": checkpoint.expansion is not None,
         },

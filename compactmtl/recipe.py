@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from compactmtl.errors import MissingFileError, RecipeError
 from compactmtl.files import read_error
@@ -15,6 +22,7 @@ from compactmtl.parts import nearest
 
 _SPARSE_TOO = ("umv", "mshare", "fnl")
 """Methods whose kernel is a product of two matrices: input channels can be made zero through V."""
+_EVERY = re.compile(r"([0-9]+(?:\.[0-9]+)?) (steps?|minutes?)")
 _WORKING = "see `compactmtl recipes NAME` for a recipe that works"
 
 
@@ -90,11 +98,44 @@ class TrainSection(Section):
     """Weight of staying close to the outputs of the network of ``init``."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
     device: str = "auto"
+    accumulate: int | None = Field(default=None, ge=1)
+    """Micro-batches that each batch is divided into; their gradients add up to one step. Several
+    processes share them out. None: one for each process."""
+    checkpoint_every: str | None = None
+    """Save within epochs too: ``200 steps``, ``10 minutes``. None: after each epoch alone."""
     channels_last: bool = False
     """Lay images and feature maps out with their channels next to each other: often faster on GPUs
     with 16-bit precision, and on CPUs."""
     compile: bool = False
     """Train through ``torch.compile``: the first steps take minutes. Validation is not compiled."""
+
+    @property
+    def every_steps(self) -> int | None:
+        """The steps of ``checkpoint_every``; None if it is unset or counts minutes."""
+        number, unit = self._every
+        return int(number) if unit == "step" else None
+
+    @property
+    def every_seconds(self) -> float | None:
+        """The minutes of ``checkpoint_every`` in seconds; None if it is unset or counts steps."""
+        number, unit = self._every
+        return 60.0 * number if unit == "minute" else None
+
+    @property
+    def _every(self) -> tuple[float, str]:
+        found = _EVERY.fullmatch(self.checkpoint_every or "")
+        return (float(found[1]), found[2].rstrip("s")) if found else (0.0, "")
+
+    @field_validator("checkpoint_every")
+    @classmethod
+    def _a_number_of_steps_or_minutes(cls, text: str | None) -> str | None:
+        found = None if text is None else _EVERY.fullmatch(text)
+        whole = found is not None and (found[2].startswith("minute") or found[1].isdigit())
+        if text is not None and not (found and whole and float(found[1]) > 0):
+            raise ValueError(
+                'expected a number above 0 and its unit, as in "200 steps" or "10 minutes"'
+            )
+        return text
 
     @model_validator(mode="after")
     def _settings_belong_together(self) -> Self:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from compactmtl.data.dataset import MultiTaskDataset
-from compactmtl.data.order import EpochSampler
+from compactmtl.data.order import EpochSampler, Share
 from compactmtl.errors import DataError
 from compactmtl.multitask.task import Task
 
@@ -80,12 +80,14 @@ def loader(
     num_workers: int = 0,
     pin_memory: bool = False,
     drop_last: bool = False,
+    share: Share | None = None,
 ) -> DataLoader[Any]:
     """Return batches of a data set for these tasks.
 
     With ``shuffle``, ``loader.sampler`` is an ``EpochSampler``: call its ``start_epoch(epoch)``
     before each epoch, and the order depends on the generator's initial seed and the epoch alone.
     Workers are seeded from ``generator``; ``pin_memory`` makes copies to a GPU asynchronous.
+    ``share`` is for several processes: of each whole batch every one gets a part.
 
     Raises:
         DataError: The data set is empty (here), or a sample is malformed (while iterating).
@@ -95,7 +97,7 @@ def loader(
     return DataLoader(
         dataset,  # type: ignore[arg-type]  # torch asks for its own base class, needs only the methods
         batch_size=batch_size,
-        sampler=EpochSampler(len(dataset), generator) if shuffle else None,
+        sampler=EpochSampler(len(dataset), generator, share) if shuffle else None,
         generator=generator,
         num_workers=num_workers,
         pin_memory=pin_memory,

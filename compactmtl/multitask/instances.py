@@ -71,6 +71,10 @@ class Instances(Task):
             [bool(one["labelled"]) and not bool(one["crowd"].all()) for one in target]
         )
 
+    def count(self, target: Sequence[Things]) -> Tensor:
+        """Count the labelled images, those without a thing too: there is nothing to be found."""
+        return torch.tensor(sum(bool(one["labelled"]) for one in target))
+
     def missing(self, height: int, width: int) -> Things:
         """Return what an image that nobody labelled has."""
         return things(

@@ -56,6 +56,13 @@ class Task(ABC):
     def valid(self, target: Any) -> Tensor:
         """Tell which pixels of a batched target count, as a bool tensor (N, H, W)."""
 
+    def count(self, target: Any) -> Tensor:
+        """Return over how much of a batched target ``loss`` is a mean, an integer scalar.
+
+        It says how much a part of a batch counts in the loss of the whole.
+        """
+        return self.valid(target).sum()
+
     @abstractmethod
     def missing(self, height: int, width: int) -> Any:
         """Return an unbatched target of this size in which nothing is valid."""

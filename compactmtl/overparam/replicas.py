@@ -16,9 +16,6 @@ from torch.nn.parallel import DistributedDataParallel
 def averaged_apart(model: nn.Module, trained: Sequence[nn.Parameter]) -> Iterator[None]:
     """Average what the block adds to these gradients over the processes; elsewhere do nothing.
 
-    A gradient that some process has is averaged in all of them, as if it were zero where it is
-    missing; one that no process has stays missing.
-
     Args:
         model: The network, with ``DistributedDataParallel`` around it or around a part of it.
         trained: The parameters that get gradients, the same in every process.
@@ -41,16 +38,21 @@ def averaged_apart(model: nn.Module, trained: Sequence[nn.Parameter]) -> Iterato
         if not done:
             for parameter, before in zip(trained, earlier, strict=True):
                 parameter.grad = before
-    _average(trained, replicas[0])
+    average_gradients(trained, replicas[0].process_group)
     for parameter, before in zip(trained, earlier, strict=True):
         if before is not None:
             parameter.grad = before if parameter.grad is None else parameter.grad + before
 
 
-def _average(trained: Sequence[nn.Parameter], replica: DistributedDataParallel) -> None:
+def average_gradients(
+    trained: Sequence[nn.Parameter], group: torch.distributed.ProcessGroup | None = None
+) -> None:
+    """Average gradients over the processes of a group; None: over all.
+
+    What one process lacks counts as zero there; what all lack stays missing.
+    """
     if not trained:
         return
-    group = replica.process_group
     found = [parameter.grad is not None for parameter in trained]
     held = torch.tensor(found, dtype=torch.int32, device=trained[0].device)
     torch.distributed.all_reduce(held, torch.distributed.ReduceOp.MAX, group=group)

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
+from compactmtl.overparam.buffers import untouched_buffers
 from compactmtl.overparam.checks import check_no_gradient, check_optimizer, parameters_of
 from compactmtl.overparam.contraction import factors_in, one_contraction
 from compactmtl.overparam.parameters import task_parameters
@@ -48,7 +48,7 @@ def task_step(
         check_no_gradient(optimizer, others, f"only m of task `{task}` is trained in this step")
     with (
         averaged_apart(model, vectors),  # a reducer would wait for the frozen parameters
-        _untouched_buffers(model),
+        untouched_buffers(model),
         _only_trained(model, vectors),
         one_contraction(layers, frobenius, scaler),
     ):
@@ -66,19 +66,3 @@ def _only_trained(model: nn.Module, trained: list[nn.Parameter]) -> Iterator[Non
     finally:
         for parameter, requires_grad in saved:
             parameter.requires_grad_(requires_grad)
-
-
-@contextmanager
-def _untouched_buffers(model: nn.Module) -> Iterator[None]:
-    saved = [
-        (module, name, buffer, buffer.clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for module, name, buffer, value in saved:
-                module._buffers[name] = buffer.copy_(value)

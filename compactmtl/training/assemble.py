@@ -160,8 +160,10 @@ def _declared(recipe: Recipe, name: str) -> Mapping[str, Task]:
     return declared
 
 
-def run_info(recipe: Recipe, parts: Parts, folder: Path, device: str, epoch: int) -> RunInfo:
-    """Return what is known about a run that starts after ``epoch`` finished epochs."""
+def run_info(
+    recipe: Recipe, parts: Parts, folder: Path, device: str, epoch: int, step: int
+) -> RunInfo:
+    """Return what is known about a run that starts after so many epochs, and steps of the next."""
     return RunInfo(
         folder=folder,
         recipe=recipe.name,
@@ -169,6 +171,7 @@ def run_info(recipe: Recipe, parts: Parts, folder: Path, device: str, epoch: int
         precision=recipe.train.precision,
         epochs=recipe.train.epochs,
         first_epoch=epoch,
+        first_step=step,
         num_train=len(parts.train_data),
         num_val=len(parts.val_data),
         num_params=sum(parameter.numel() for parameter in parts.model.parameters()),

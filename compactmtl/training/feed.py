@@ -1,22 +1,27 @@
 """The batches of a run, in an order that depends on the seed and the epoch alone."""
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.data import Subset
+from torch.utils.data import DataLoader, Subset
 
 from compactmtl.data.batch import loader
 from compactmtl.data.dataset import MultiTaskDataset
-from compactmtl.data.order import EpochSampler
-from compactmtl.errors import RecipeError
+from compactmtl.data.order import EpochSampler, Share
+from compactmtl.errors import DataError, RecipeError
 from compactmtl.multitask.evaluate import Batches
 from compactmtl.recipe import Recipe
 from compactmtl.training.assemble import Parts
+from compactmtl.training.micro_batch import micro_batches_here
 from compactmtl.training.seeding import loader_generator, subset_order
+
+Step = tuple[str | None, Tensor, dict[str, Any]]
+"""The task whose factors a step trains, or None for everything; images; targets."""
 
 SUBSET = 0.03
 """Share of the samples that trains the factors of single tasks: the paper's."""
@@ -34,6 +39,13 @@ class Feed:
     With ``data.num_workers`` batches are made ahead in processes of their own, and on a GPU they
     come from pinned memory, so that copying them goes on beside the step. Workers start anew every
     epoch: what is random in a data set then depends on seed and epoch alone, also after a resume.
+
+    Of several processes each gets its part of every batch, and of the validation split.
+
+    Raises:
+        RecipeError: The batch cannot be divided among processes and micro-batches, or
+            ``overparam.subset`` is more than there is.
+        DataError: There are fewer validation images than processes.
     """
 
     waited: float
@@ -43,32 +55,73 @@ class Feed:
         self.recipe, self.parts, self.fabric = recipe, parts, fabric
         self.waited = 0.0
         self._pins = fabric.device.type == "cuda"
-        num_train = len(parts.train_data)
+        num_train, num_val = len(parts.train_data), len(parts.val_data)
+        self._share = Share(
+            min(recipe.data.batch_size, num_train), fabric.global_rank, fabric.world_size
+        )
+        self._check_division()
+        if num_val < self._share.num:
+            raise DataError(
+                f"the val split of `{recipe.data.name}` has {num_val} images for "
+                f"{self._share.num} processes, expected one for each at least"
+            )
         batches = loader(
             parts.train_data,
             parts.tasks,
-            batch_size=recipe.data.batch_size,
+            batch_size=recipe.data.batch_size // self._share.num,
             shuffle=True,
             generator=torch.Generator().manual_seed(recipe.seed),
             num_workers=recipe.data.num_workers,
             pin_memory=self._pins,
             drop_last=num_train >= recipe.data.batch_size,
+            share=self._share if self._share.num > 1 else None,
         )
         self._sampler = cast(EpochSampler, batches.sampler)
-        self._train = cast(Batches, fabric.setup_dataloaders(batches))
+        self._train = self._set_up(batches)
         self.subset_samples(0)  # a subset that cannot be shows now
         self.steps_per_epoch = self._num_batches(num_train)
 
-    def train(self, epoch: int) -> Batches:
-        """Return the epoch's training batches (epochs from 0), in the order of ``epoch_order``."""
-        self._sampler.start_epoch(epoch)
-        return self._timed(self._train)
+    def train(self, epoch: int, done: int = 0) -> Batches:
+        """Return the epoch's training batches (epochs from 0), in the order of ``epoch_order``.
 
-    def subset(self, epoch: int) -> Batches:
-        """Return the batches that train the task factors in this epoch."""
+        Args:
+            epoch: The epoch.
+            done: Leave out this many batches. Worker processes make them all the same: what they
+                draw at random goes on from there.
+        """
+        again = done if self.recipe.data.num_workers else 0
+        self._sampler.start_epoch(epoch, (done - again) * self._share.batch_size // self._share.num)
+        return self._timed(self._train, again)
+
+    def subset(self, epoch: int, done: int = 0) -> Batches:
+        """Return the batches that train the task factors in this epoch, but for the first ones."""
         order, batch = self.subset_samples(epoch), self.recipe.data.batch_size
-        batches = self._in_order(self.parts.train_data, order, epoch, drop_last=len(order) >= batch)
-        return self._timed(batches)
+        if self._share.num > 1:
+            order = self._share.of(order)
+        again = done if self.recipe.data.num_workers else 0
+        size = batch // self._share.num
+        batches = self._in_order(
+            self.parts.train_data, order[(done - again) * size :], epoch,
+            drop_last=len(order) >= size,
+        )  # fmt: skip
+        return self._timed(batches, again)
+
+    def steps(self, epoch: int, m_tasks: Sequence[str], done: int = 0) -> Iterator[Step]:
+        """Yield what each step of an epoch works on, but for the first ones.
+
+        Args:
+            epoch: The epoch.
+            m_tasks: Tasks whose factors are trained first, each on the whole subset.
+            done: Leave out this many steps.
+        """
+        each = self.num_subset_batches if m_tasks else 0
+        for number, task in enumerate(m_tasks):
+            skipped = min(max(done - number * each, 0), each)
+            if skipped < each:
+                yield from ((task, *batch) for batch in self.subset(epoch, skipped))
+        main = max(done - len(m_tasks) * each, 0)
+        if main < self.steps_per_epoch:
+            yield from ((None, *batch) for batch in self.train(epoch, main))
 
     @property
     def num_subset_batches(self) -> int:
@@ -76,9 +129,15 @@ class Feed:
         return self._num_batches(len(self.subset_samples(0)))
 
     def val(self, epoch: int) -> Batches:
-        """Return the whole validation split in its own order."""
-        order = range(len(self.parts.val_data))
+        """Return this process's part of the validation split in its own order."""
+        size, rank, num = len(self.parts.val_data), self._share.rank, self._share.num
+        order = range(rank * size // num, (rank + 1) * size // num)
         return self._in_order(self.parts.val_data, order, epoch, drop_last=False)
+
+    def whole_val(self) -> Batches:
+        """Return the whole validation split in its own order, to every process."""
+        order = range(len(self.parts.val_data))
+        return self._in_order(self.parts.val_data, order, 0, drop_last=False)
 
     def subset_samples(self, epoch: int) -> list[int]:
         """Return which training samples ``subset`` holds in an epoch."""
@@ -107,8 +166,10 @@ class Feed:
             return 0.0
         return SUBSET if section.subset is None else section.subset
 
-    def _timed(self, batches: Batches) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        each = iter(batches)
+    def _timed(
+        self, batches: Batches, again: int = 0
+    ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        each = itertools.islice(batches, again, None)
         while True:
             started = time.monotonic()
             batch = next(each, None)
@@ -126,11 +187,26 @@ class Feed:
         batches = loader(
             cast(MultiTaskDataset, Subset(data, order)),  # type: ignore[arg-type]
             self.parts.tasks,
-            batch_size=self.recipe.data.batch_size,
+            batch_size=self.recipe.data.batch_size // self._share.num,
             shuffle=False,
-            generator=loader_generator(self.recipe.seed, epoch),
+            generator=loader_generator(self.recipe.seed, epoch, self._share.rank),
             num_workers=self.recipe.data.num_workers,
             pin_memory=self._pins,
             drop_last=drop_last,
         )
-        return cast(Batches, self.fabric.setup_dataloaders(batches))
+        return self._set_up(batches)
+
+    def _set_up(self, batches: DataLoader[Any]) -> Batches:
+        # The samples are dealt out already.
+        made = self.fabric.setup_dataloaders(batches, use_distributed_sampler=False)
+        return cast(Batches, made)
+
+    def _check_division(self) -> None:
+        num, batch = self._share.num, self._share.batch_size
+        parts = num * micro_batches_here(self.recipe.train.accumulate, num)
+        if batch % parts:
+            raise RecipeError(
+                f"a batch of {batch} samples cannot be divided into {parts} equal parts "
+                f"({num} processes, {parts // num} micro-batches each)",
+                hint=f"set data.batch_size, which counts all processes, to a multiple of {parts}",
+            )

@@ -21,6 +21,7 @@ from compactmtl.recipe import Recipe
 from compactmtl.training.assemble import assemble
 from compactmtl.training.fit import FitResult, Metrics, fit
 from compactmtl.training.logs import finite
+from compactmtl.training.processes import launched_processes
 from compactmtl.training.reporter import NullReporter, Reporter
 
 SUFFIX = "-finetune"
@@ -64,7 +65,7 @@ def finetune(
             mean nothing here; its tasks are the model's outputs.
         root: A new folder ``<recipe>-finetune-<time>-<seed>`` is made here.
         run_dir: This new folder instead; with ``resume`` the folder of the run to go on with.
-        resume: Go on after the last finished epoch of ``run_dir``.
+        resume: Go on where ``run_dir`` was saved last.
         reporter: As for ``fit``.
         loggers: As for ``fit``.
         train_data: Used instead of the recipe's.
@@ -127,6 +128,11 @@ def _check(compact: CompactModel, recipe: Recipe) -> None:
                 "channels and its first weights are those it has",
                 hint=f"fine-tune with a recipe without {key}",
             )
+    if launched_processes() > 1:
+        raise UsageError(
+            f"a compact model is trained further by one process, not by {launched_processes()}",
+            hint="it is a plain module: train it under DistributedDataParallel in your own loop",
+        )
     outputs = compact.manifest.output_names
     if set(recipe.tasks) != set(outputs):
         raise RecipeError(

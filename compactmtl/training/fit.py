@@ -11,25 +11,32 @@ import torch
 from lightning_fabric.loggers.logger import Logger
 from torch import nn
 
-from compactmtl.checkpoint import Checkpoint
 from compactmtl.data.dataset import MultiTaskDataset
 from compactmtl.multitask.baseline import constant_baseline
 from compactmtl.multitask.task import Task
 from compactmtl.recipe import Recipe
+from compactmtl.training.agreement import check_agreement
 from compactmtl.training.assemble import assemble, run_info, without_init
 from compactmtl.training.coverage import check_coverage
 from compactmtl.training.device import make_fabric
+from compactmtl.training.epoch import Epochs, Pace
 from compactmtl.training.feed import Feed
-from compactmtl.training.interrupt import sigterm_as_interrupt
+from compactmtl.training.interrupt import stop_on_signal
 from compactmtl.training.learner import Learner
 from compactmtl.training.loggers import make_loggers
 from compactmtl.training.logs import LOGGED, flatten
 from compactmtl.training.penalty import CostFunction, measured
 from compactmtl.training.phases import milestones, phases
 from compactmtl.training.preflight import check_first
+from compactmtl.training.processes import (
+    Processes,
+    is_first,
+    launched_processes,
+    lost_process,
+)
 from compactmtl.training.reporter import NullReporter, Reporter
 from compactmtl.training.run import noted, open_or_create
-from compactmtl.training.seeding import preserved_rng, seed_epoch
+from compactmtl.training.seeding import preserved_rng
 from compactmtl.training.selection import keep_best, select
 from compactmtl.training.settings import check_settings
 from compactmtl.training.state import (
@@ -84,11 +91,13 @@ def fit(
     weights: ``initial_network``; per epoch ``seed_epoch``, batches by ``epoch_order``, the last
     incomplete one dropped; per step ``lr_factor``, ``total_loss``, backward, ``AdamW.step``.
 
+    Started by torchrun, its processes share out every batch, and the first one writes and reports.
+
     Args:
         recipe: What to do.
         root: A new folder ``<recipe>-<time>-<seed>`` is made here.
         run_dir: This new folder instead; with ``resume`` the folder of the run to go on with.
-        resume: Go on after the last finished epoch of ``run_dir``.
+        resume: Go on where ``run_dir`` was saved last, in the middle of an epoch too.
         reporter: Told of everything that happens; None: silence.
         loggers: "tensorboard", "wandb", "mlflow" or Fabric's loggers, beside our own logs.
         model: Trained in place, instead of the recipe's network.
@@ -105,24 +114,32 @@ def fit(
             part of; everything is kept. Or every penalised group became zero: the last good
             checkpoint stays.
         WriteError: The run folder cannot be written.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the last checkpoint stays.
+        StoppedError: SIGTERM or SIGUSR1; everything up to the step it came in is saved.
+        KeyboardInterrupt: Ctrl-C; the last checkpoint stays.
     """
-    reporter = NullReporter() if reporter is None else reporter
+    objects = {"model": model, "train_data": train_data, "val_data": val_data, "tasks": tasks}
+    first = is_first()
+    reporter = NullReporter() if reporter is None or not first else reporter
     plan = phases(recipe)
-    for note in check_settings(recipe):
+    for note in check_settings(recipe, launched_processes()):
         reporter.message(note)
-    run = open_or_create(recipe, root, run_dir, resume=resume)
+    given = [name for name, item in objects.items() if item is not None]
+    run = open_or_create(recipe, root, run_dir, resume=resume, given=given, writes=first)
     state = load_state(recipe, run) if resume else None
-    with sigterm_as_interrupt(), preserved_rng(), noted(run):
-        fabric = make_fabric(recipe.train, make_loggers(loggers, run.folder))
-        parts = assemble(
-            recipe if state is None else without_init(recipe),
-            model=model,
-            train_data=train_data,
-            val_data=val_data,
-            tasks=tasks,
-            reporter=reporter,
-        )
+    with stop_on_signal() as stop, preserved_rng(), noted(run), lost_process():
+        fabric = make_fabric(recipe.train, make_loggers(loggers, run.folder) if first else ())
+        processes = Processes(fabric)
+        run.folder = processes.of_first(run.folder)
+        with fabric.rank_zero_first(local=True):  # what it renders or unpacks, the others find
+            parts = assemble(
+                recipe if state is None else without_init(recipe),
+                model=model,
+                train_data=train_data,
+                val_data=val_data,
+                tasks=tasks,
+                reporter=reporter,
+            )
+        check_agreement(processes, recipe, parts, state)
         feed = Feed(recipe, parts, fabric)
         measure = None
         if cost is not None:
@@ -142,9 +159,10 @@ def fit(
             learner.penalty.check_reachable(parts.model, learner.groups, measure)
         check_first(fabric, parts.model, feed, learner.tasks, recipe.train, reporter)
         check_coverage(recipe, parts, feed, reporter)
-        info = run_info(recipe, parts, run.folder, str(fabric.device), state.epoch if state else 0)
+        begun = (state.epoch, state.position.get("step", 0)) if state else (0, 0)
+        info = run_info(recipe, parts, run.folder, str(fabric.device), *begun)
         if state is None:
-            baseline = constant_baseline(parts.tasks, feed.val(0))
+            baseline = constant_baseline(parts.tasks, feed.whole_val())
             state = first_checkpoint(recipe, parts.tasks, baseline)
         else:
             restore_state(learner, state)
@@ -153,32 +171,38 @@ def fit(
                 state.metrics["selection"] = select(
                     state.history, parts.tasks, state.metrics["baseline"]
                 )
-                keep_best(recipe, run, state.metrics["selection"])  # a kill may have come before
+                if not state.position:  # a kill may have come before it was kept
+                    keep_best(recipe, run, state.metrics["selection"])
         repeat_state(run, state)
         reporter.run_started(info)
 
+        epochs = Epochs(learner, feed, run, state, reporter, stop, Pace(recipe.train))
+        stop.waits = True
         for epoch in range(state.epoch, recipe.train.epochs):
-            started = time.monotonic()
-            learner.enter(plan[epoch], epoch)
-            seed_epoch(recipe.seed, epoch)
-            losses = _train_epoch(learner, feed, epoch, state, reporter)
-            trained = time.monotonic() - started
+            if not state.position:
+                learner.enter(plan[epoch], epoch)
+            done = epochs.train(epoch)
+            losses = {name: total / feed.steps_per_epoch for name, total in done.losses.items()}
+            trained = time.monotonic()
             val = learner.evaluate(feed.val(epoch))
+            seconds = done.seconds + time.monotonic() - trained
             record: dict[str, Any] = {"epoch": epoch + 1, "phase": learner.phase}
-            record |= {"seconds": time.monotonic() - started, "waited": feed.waited}
+            record |= {"seconds": seconds, "waited": feed.waited}
             record |= learner.record()
-            if epoch == info.first_epoch and (why := feed.why_slow(trained)):
+            if epoch == info.first_epoch and (why := feed.why_slow(done.seconds)):
                 reporter.message(why)
             learner.weighting.epoch_finished(losses)
             record |= {"loss": losses, "val": val}
             for milestone in milestones(plan, epoch):
                 state.metrics["milestones"].setdefault(milestone, val)
-            state.epoch, state.phase = epoch + 1, str(learner.phase)
+            state.epoch, state.position = epoch + 1, {}
             state.history.append(record)
             state.metrics["selection"] = select(
                 state.history, parts.tasks, state.metrics["baseline"]
             )
             save_state(run, state, learner)
+            epochs.pace.saved()
+            repeat_state(run, state)
             keep_best(recipe, run, state.metrics["selection"])
             fabric.log_dict(flatten({k: record[k] for k in LOGGED if k in record}), step=epoch + 1)
             reporter.epoch_finished(record)
@@ -209,29 +233,3 @@ def fit(
         baseline=state.metrics["baseline"],
         selection=state.metrics["selection"],
     )
-
-
-def _train_epoch(
-    learner: Learner, feed: Feed, epoch: int, state: Checkpoint, reporter: Reporter
-) -> dict[str, float]:
-    """Do the steps of one epoch; return each task's mean loss over the main steps.
-
-    Where the penalty stops before its time, the network is evaluated there: before debias.
-    """
-    m_tasks = list(learner.tasks) if learner.optimizers.iterative == "subset" else []
-    num_steps = feed.steps_per_epoch + len(m_tasks) * feed.num_subset_batches
-    feed.waited = 0.0
-    reporter.epoch_started(epoch + 1, str(learner.phase), num_steps)
-    for task in m_tasks:
-        for images, targets in feed.subset(epoch):
-            reporter.step(learner.task_step(task, images, targets))
-    sums = dict.fromkeys(learner.tasks, 0.0)
-    for images, targets in feed.train(epoch):
-        was_frozen = learner.optimizers.main.frozen
-        losses = learner.main_step(images, targets)
-        if learner.optimizers.main.frozen and not was_frozen:
-            state.metrics["milestones"]["before_debias"] = learner.evaluate(feed.val(epoch))
-        reporter.step(losses)
-        sums = {task: sums[task] + loss for task, loss in losses.items()}
-    learner.check_weights()
-    return {task: total / feed.steps_per_epoch for task, total in sums.items()}

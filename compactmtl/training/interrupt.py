@@ -1,25 +1,50 @@
-"""Let a polite kill end a run as Ctrl-C does."""
+"""Let SIGTERM and SIGUSR1 end a run where it can be gone on with."""
 
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+
+from compactmtl.errors import StoppedError
+
+NAMES = ("SIGTERM", "SIGUSR1")
+"""What schedulers send before they kill; Windows has the first alone."""
+
+
+class StopRequest:
+    """Whether such a signal came.
+
+    Until ``waits`` is set there is nothing to save, and a signal ends the block at once.
+    """
+
+    def __init__(self) -> None:
+        self.name = ""
+        """The first signal that came, "" if none did."""
+        self.waits = False
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Take in a signal.
+
+        Raises:
+            StoppedError: Training has not begun.
+        """
+        self.name = self.name or signal.Signals(number).name
+        if not self.waits:
+            raise StoppedError(f"stopped by {self.name} before the first step; nothing was written")
 
 
 @contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGTERM inside the block; only the main thread can."""
+def stop_on_signal() -> Iterator[StopRequest]:
+    """Note SIGTERM and SIGUSR1 while the block runs; only the main thread can."""
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield request
         return
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+    previous = {number: signal.signal(number, request.receive) for number in numbers}
     try:
-        yield
+        yield request
     finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+        for number, handler in previous.items():
+            signal.signal(number, handler)

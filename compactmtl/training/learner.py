@@ -1,7 +1,8 @@
 """What is trained: the network, phase after phase, step by step."""
 
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -25,17 +26,21 @@ from compactmtl.overparam import (
     is_expanded,
     m_reach,
     minibatch_step,
+    task_parameters,
     task_step,
     training_step,
 )
+from compactmtl.overparam.buffers import untouched_buffers
 from compactmtl.recipe import Recipe
 from compactmtl.sparsity import ChannelGroups, census, groups
 from compactmtl.training.by_gradient import backward_by_gradient
 from compactmtl.training.learning_rate import lr_factor
+from compactmtl.training.micro_batch import MicroBatch, micro_batches, micro_batches_here
 from compactmtl.training.optimizers import MAIN, Optimizers
 from compactmtl.training.penalty import Penalty, check_alive, freeze
 from compactmtl.training.phases import Phase, after_stop, is_overparam, is_sparse
 from compactmtl.training.placement import as_run, laid_out
+from compactmtl.training.processes import Processes
 from compactmtl.training.reporter import Reporter
 from compactmtl.training.settings import frobenius_of
 from compactmtl.training.teacher import Teacher
@@ -49,9 +54,14 @@ class Learner:
     Contraction changes the parameters and therefore starts the optimiser afresh; the learning rate
     goes on by the step.
 
+    Where a batch is worked on in parts, by several processes or one micro-batch after the other, a
+    step is that of the whole batch, but that batch norm sees the parts; its running statistics are
+    those of the first part.
+
     Raises:
         UsageError: The network is expanded already.
         PatternError: A pattern of the recipe's ``sparsity`` matches no layer.
+        RecipeError: Processes that cannot share ``train.accumulate`` out.
     """
 
     def __init__(
@@ -71,6 +81,8 @@ class Learner:
                 hint="the recipe's [overparam] expands it; contract it before",
             )
         self.recipe, self.model, self.fabric = recipe, model, fabric
+        self.processes = Processes(fabric)
+        self._num_micro = micro_batches_here(recipe.train.accumulate, self.processes.num)
         self.scored = tasks
         self.tasks = trained(tasks)
         self.reporter = reporter
@@ -80,6 +92,8 @@ class Learner:
         self.steps_per_epoch = steps_per_epoch
         self.num_steps = steps_per_epoch * recipe.train.epochs
         self._epoch, self.global_step = 0, 0
+        self.kept = "nothing was saved"
+        """What there is to go on with if the next step fails."""
         self.phase: Phase | None = None
         self.penalty = None
         if recipe.sparsity is not None:
@@ -104,6 +118,11 @@ class Learner:
         self.phase = phase
         self.module.train()
 
+    def enter_again(self, epoch: int, main_steps: int) -> None:
+        """Go on in an epoch, after so many of its main steps; phase and network were restored."""
+        self._epoch, self.global_step = epoch, epoch * self.steps_per_epoch + main_steps
+        self.module.train()
+
     def set_up(self) -> None:
         """Build optimisers for the network as it is, and hand both to Fabric."""
         self.groups = self._find_groups()
@@ -116,6 +135,7 @@ class Learner:
         module = as_run(self.model, self.recipe.train)
         self.module, *wrapped = self.fabric.setup(module, *self.optimizers.values())
         self._wrapped = dict(zip(self.optimizers, wrapped, strict=True))
+        self.processes.copy_first(list(self.model.state_dict().values()))
 
     def main_step(self, images: Tensor, targets: Mapping[str, Any]) -> dict[str, float]:
         """Train everything, or everything but m, by the weighted sum of all losses.
@@ -136,8 +156,11 @@ class Learner:
             with self._one_contraction():
                 if isinstance(self.weighting, GradientSurgery):
                     losses = self._backward_by_gradient(images, targets, self.weighting)
+                elif self._in_parts:
+                    losses = self._backward_in_parts(self.tasks, images, targets)
                 else:
                     losses = self._backward(self.tasks, self.weighting, images, targets)
+            self._average(self.model.parameters(), self.weighting.parameters())
         self._step(MAIN)
         self.global_step += 1
         return losses
@@ -156,9 +179,12 @@ class Learner:
         optimizer.zero_grad(set_to_none=True)
         with task_step(self.module, task, optimizer, frobenius=coef, scaler=self._scaler):
             # One loss has nothing to be weighed against, and its own step trains no weight.
-            losses = self._backward(
-                {task: self.tasks[task]}, lambda losses: losses[task], images, targets
-            )
+            only = {task: self.tasks[task]}
+            if self._in_parts:
+                losses = self._backward_in_parts(only, images, targets)
+            else:
+                losses = self._backward(only, lambda losses: losses[task], images, targets)
+        self._average(task_parameters(self.model, task))
         self._step(task)
         optimizer.zero_grad(
             set_to_none=True
@@ -176,6 +202,8 @@ class Learner:
             # Expanded layers contract once, not once per batch; and sizes and modes of their own
             # are not worth compiling.
             with parametrize.cached(), torch.compiler.set_stance("force_eager"):
+                # Several processes have a part of the split each: torchmetrics adds up what they
+                # counted.
                 metrics = evaluate(self._predicted, batches, self.scored)
         except NonFiniteError as error:
             raise NonFiniteError(
@@ -204,11 +232,11 @@ class Learner:
         return record
 
     def check_weights(self) -> None:
-        """Look at every weight once.
+        """Look at every weight once, before it is saved.
 
         Raises:
             NonFiniteError: One is NaN or Inf.
-            TrainingError: Every penalised group is zero.
+            TrainingError: Every penalised group is zero, or not the same ones in all processes.
         """
         for name, tensor in self.model.state_dict().items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
@@ -217,6 +245,7 @@ class Learner:
                 )
         if is_sparse(self.phase):
             check_alive(self.optimizers.main, self.groups, self._place())
+        self.processes.check_zeros(self.groups, self._place())
 
     def _find_groups(self) -> Sequence[ChannelGroups]:
         section, model = self.recipe.sparsity, self.recipe.model
@@ -284,6 +313,59 @@ class Learner:
         self.fabric.backward(total)
         return values
 
+    def _backward_in_parts(
+        self, tasks: Mapping[str, Task], images: Tensor, targets: Mapping[str, Any]
+    ) -> dict[str, float]:
+        """Run this process's micro-batches backward, one by one; return the whole batch's losses.
+
+        The total's slope in each loss is that at the whole batch's losses, which a process with one
+        micro-batch knows after its forward pass. With several the slopes must not depend on them.
+        """
+        found = images.new_zeros(len(tasks), dtype=torch.float32)
+        slopes = None if self._num_micro == 1 else self._slopes(tasks, found)
+        for number, micro in enumerate(self._divided(tasks, images, targets)):
+            with untouched_buffers(self.model) if number else nullcontext():
+                raws = self._outputs(micro.images, micro.targets)
+                losses = task_losses(tasks, raws, micro.targets)
+                parts = torch.stack([micro.part(name, loss) for name, loss in losses.items()])
+                found = found + parts.detach()
+                if slopes is None:
+                    slopes = self._slopes(tasks, self._of_all(found))
+                total = (slopes.to(parts) * parts).sum()
+                if self.teacher is not None and tasks is self.tasks:
+                    total = total + micro.share * self.teacher.loss(micro.images, raws)
+                self.fabric.backward(total)
+        found = self._of_all(found)
+        values = self._checked(dict(zip(tasks, found, strict=True)))
+        if tasks is self.tasks and list(self.weighting.parameters()):
+            self.fabric.backward(self.weighting(dict(zip(tasks, found, strict=True))))
+        return values
+
+    def _average(self, *trained: Iterable[nn.Parameter]) -> None:
+        """Give all processes the mean of their gradients, and the buffers of the first."""
+        if self.processes.num > 1:
+            self.processes.average_gradients(list(itertools.chain(*trained)))
+            self.processes.copy_first(list(self.model.buffers()))
+
+    def _divided(
+        self, tasks: Mapping[str, Task], images: Tensor, targets: Mapping[str, Any]
+    ) -> list[MicroBatch]:
+        return micro_batches(images, targets, tasks, self._num_micro, self.processes)
+
+    def _of_all(self, losses: Tensor) -> Tensor:
+        """Return the whole batch's losses (T,) from what this process found, see ``MicroBatch``."""
+        return self.processes.total(losses) / self.processes.num
+
+    def _slopes(self, tasks: Mapping[str, Task], losses: Tensor) -> Tensor:
+        """Return d total / d loss (T,), the same in all processes; of a single task's step 1."""
+        if tasks is not self.tasks:
+            return torch.ones_like(losses)
+        leaf = losses.detach().clone().requires_grad_()
+        total = self.weighting(dict(zip(tasks, leaf, strict=True)))
+        (slopes,) = torch.autograd.grad(total, [leaf])
+        self.processes.copy_first([slopes])  # some weights are drawn at random
+        return slopes
+
     def _backward_by_gradient(
         self, images: Tensor, targets: Mapping[str, Any], weighting: GradientSurgery
     ) -> dict[str, float]:
@@ -307,14 +389,24 @@ class Learner:
             scaler=self._scaler,
         ) as of_task:
             losses = task_losses(self.tasks, self._outputs(images, targets), targets)
-            values = self._checked(losses)
-            leaves = {name: loss.detach().requires_grad_() for name, loss in losses.items()}
+            whole = losses
+            if self._in_parts:
+                (micro,) = self._divided(self.tasks, images, targets)
+                losses = {name: micro.part(name, loss) for name, loss in losses.items()}
+                mine = torch.stack([loss.detach() for loss in losses.values()])
+                whole = dict(zip(losses, self._of_all(mine), strict=True))
+            values = self._checked(whole)
+            leaves = {name: loss.detach().requires_grad_() for name, loss in whole.items()}
             total = self.weighting(leaves)
-            shares = torch.autograd.grad(total, list(leaves.values()), retain_graph=True)
+            shares = torch.stack(
+                torch.autograd.grad(total, list(leaves.values()), retain_graph=True)
+            )
+            self.processes.copy_first([shares])  # some weights are drawn at random
             self.fabric.backward(total)  # trains what the weighting itself learns
             for (name, loss), share in zip(losses.items(), shares, strict=True):
                 with of_task(name):
                     self.fabric.backward(share * loss, retain_graph=True)
+        self._average(self.model.parameters(), self.weighting.parameters())
         for name in self.tasks:
             self._step(name)
             # The main optimiser holds m too, and must not step it.
@@ -354,8 +446,12 @@ class Learner:
     def _place(self) -> str:
         epoch = self._epoch + 1
         step = min(self.global_step - self._epoch * self.steps_per_epoch + 1, self.steps_per_epoch)
-        kept = f"the checkpoint of epoch {epoch - 1} is kept" if epoch > 1 else "nothing was saved"
-        return f"epoch {epoch}, step {step} (lr {self.optimizers.lr:.3g}); {kept}"
+        return f"epoch {epoch}, step {step} (lr {self.optimizers.lr:.3g}); {self.kept}"
+
+    @property
+    def _in_parts(self) -> bool:
+        """Whether a batch is worked on in parts, here or in several processes."""
+        return self._num_micro > 1 or self.processes.num > 1
 
     @property
     def _scaler(self) -> GradScaler | None:

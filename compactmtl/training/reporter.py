@@ -19,6 +19,8 @@ class RunInfo:
     epochs: int
     first_epoch: int
     """Finished epochs before this start; 0 unless resumed."""
+    first_step: int
+    """Steps of the epoch after them that were done too."""
     num_train: int
     num_val: int
     num_params: int
@@ -26,7 +28,7 @@ class RunInfo:
 
     @property
     def is_resumable(self) -> bool:
-        """Whether an epoch was finished, in this start or before: then `--resume` goes on."""
+        """Whether anything was saved, in this start or before: then `--resume` goes on."""
         return (self.folder / CHECKPOINT).is_file()
 
 
@@ -40,7 +42,7 @@ class Reporter(Protocol):
         """Everything was checked; the first epoch is next."""
 
     def epoch_started(self, epoch: int, phase: str, num_steps: int) -> None:
-        """An epoch begins; ``num_steps`` counts its main and its task-factor steps."""
+        """An epoch begins, or goes on; ``num_steps`` counts main and task-factor steps to do."""
 
     def step(self, losses: Mapping[str, float]) -> None:
         """One step is done; its unweighted losses per task."""

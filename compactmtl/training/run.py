@@ -1,7 +1,7 @@
 """Run folders: `runs/<recipe>-<time>-<seed>/`, one per run, never reused."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +13,7 @@ from compactmtl.errors import (
     CompactMTLError,
     CorruptFileError,
     MissingFileError,
+    StoppedError,
     UsageError,
     WriteError,
 )
@@ -31,6 +32,8 @@ class Run:
     document: dict[str, Any] = field(default_factory=dict)
     is_live: bool = False
     """Whether this process has written that it runs; a resume that fails earlier writes nothing."""
+    writes: bool = True
+    """Whether it is this process that writes: of several only the first does."""
 
     @property
     def checkpoint(self) -> Path:
@@ -39,11 +42,17 @@ class Run:
 
     def update(self, **fields: object) -> None:
         """Set fields of `run.json` and write it."""
+        if not self.writes:
+            return
         self.document |= {name: finite(value) for name, value in fields.items()}
         write_json(self.folder / STATUS, self.document)
 
     def go_on(self) -> None:
-        """Note that an earlier run goes on."""
+        """Note that an earlier run goes on; clear away what a kill left half-written."""
+        if not self.writes:
+            return
+        for torn in self.folder.glob(f".{CHECKPOINT}.*"):
+            torn.unlink(missing_ok=True)
         self.document.pop("finished", None)
         self.document.pop("error", None)
         self.is_live = True
@@ -55,14 +64,32 @@ class Run:
 
     def discard(self) -> None:
         """Take away what ``create_run`` made; anything else in the folder stays."""
+        if not self.writes:
+            return
         for name in (RECIPE, STATUS):
             (self.folder / name).unlink(missing_ok=True)
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
 
 
-def open_or_create(recipe: Recipe, root: Path, run_dir: Path | None, *, resume: bool) -> Run:
+def open_or_create(
+    recipe: Recipe,
+    root: Path,
+    run_dir: Path | None,
+    *,
+    resume: bool,
+    given: Sequence[str] = (),
+    writes: bool = True,
+) -> Run:
     """Return the run to go on with, as it is, or a new one of status "running".
+
+    Args:
+        recipe: As for ``create_run``.
+        root: As for ``create_run``.
+        run_dir: The folder.
+        resume: Whether to go on.
+        given: As for ``create_run``.
+        writes: False in all processes but one: these are told the folder of a new run later.
 
     Raises:
         UsageError: ``resume`` without ``run_dir``, or a new ``run_dir`` that is not empty.
@@ -70,10 +97,12 @@ def open_or_create(recipe: Recipe, root: Path, run_dir: Path | None, *, resume: 
         WriteError: The folder cannot be written.
     """
     if not resume:
-        return create_run(recipe, root, run_dir)
+        return create_run(recipe, root, run_dir, given) if writes else Run(root, writes=False)
     if run_dir is None:
         raise UsageError("resume without run_dir", hint="say which run to go on with: run_dir=...")
-    return open_run(run_dir)
+    run = open_run(run_dir)
+    run.writes = writes
+    return run
 
 
 @contextmanager
@@ -91,7 +120,7 @@ def noted(run: Run) -> Iterator[None]:
             run.discard()
             raise
         try:
-            if isinstance(error, KeyboardInterrupt):
+            if isinstance(error, KeyboardInterrupt | StoppedError):
                 run.finish("interrupted")
             else:
                 run.finish("failed", error=str(error))
@@ -100,13 +129,16 @@ def noted(run: Run) -> Iterator[None]:
         raise
 
 
-def create_run(recipe: Recipe, root: Path, run_dir: Path | None = None) -> Run:
+def create_run(
+    recipe: Recipe, root: Path, run_dir: Path | None = None, given: Sequence[str] = ()
+) -> Run:
     """Make a new run folder with its recipe and a `run.json` of status "running".
 
     Args:
         recipe: Written into the folder.
         root: Where named run folders live.
         run_dir: This folder instead; it must not exist, or be empty.
+        given: Parts that the caller gave as objects: a recipe alone cannot go on with them.
 
     Raises:
         UsageError: ``run_dir`` holds something.
@@ -125,6 +157,7 @@ def create_run(recipe: Recipe, root: Path, run_dir: Path | None = None) -> Run:
             baseline={},
             milestones={},
             check=None,
+            given=list(given),
             environment=environment(),
         )
     except BaseException:
@@ -146,11 +179,32 @@ def open_run(path: Path) -> Run:
     run = Run(folder)
     if not run.checkpoint.is_file():
         raise MissingFileError(
-            f"`{folder}` has no {CHECKPOINT}: the run ended before its first epoch did",
+            f"`{folder}` has no {CHECKPOINT}: the run ended before its first epoch did, "
+            "or its first save",
             hint="start it again with `compactmtl train`",
         )
     if (folder / STATUS).is_file():
         run.document = _read_status(folder)
+    return run
+
+
+def open_to_resume(path: Path) -> Run:
+    """Open a run that its recipe alone is enough to go on with.
+
+    Raises:
+        UsageError: It was given parts as objects, as a compact model that is trained further is.
+        MissingFileError, CorruptFileError: As ``open_run``.
+    """
+    run = open_run(path)
+    given = run.document.get("given") or []
+    if given:
+        raise UsageError(
+            f"`{run.folder}` was started with its own {', '.join(map(str, given))}, "
+            "which the recipe does not name",
+            hint="if `compress --finetune` started it: the same command with --finetune-run "
+            f"{run.folder}; else from Python, fit or finetune with the same objects and "
+            "resume=True",
+        )
     return run
 
 

@@ -64,7 +64,8 @@ def keep_best(recipe: Recipe, run: Run, selection: Mapping[str, Any]) -> None:
     Raises:
         WriteError: It cannot be written.
     """
-    if recipe.train.keep_best and selection["best"]["epoch"] == selection["last"]["epoch"]:
+    is_best = selection["best"]["epoch"] == selection["last"]["epoch"]
+    if recipe.train.keep_best and is_best and run.writes:
         with atomic_write(run.folder / BEST) as temporary:
             shutil.copyfile(run.checkpoint, temporary)
 

@@ -1,7 +1,7 @@
 """What a recipe's settings mean together, known before anything is loaded or built."""
 
 from compactmtl.errors import RecipeError
-from compactmtl.multitask.weightings import make_weighting
+from compactmtl.multitask.weightings import Weighting, make_weighting
 from compactmtl.multitask.weightings.surgery import GradientSurgery
 from compactmtl.overparam import KernelFactors, find_method
 from compactmtl.recipe import OverparamSection, Recipe
@@ -10,7 +10,7 @@ FROBENIUS = 1e-4
 """Decay of the contracted kernels: the paper's."""
 
 
-def check_settings(recipe: Recipe) -> list[str]:
+def check_settings(recipe: Recipe, num_processes: int = 1) -> list[str]:
     """Refuse what contradicts itself; return a sentence for each setting that has no effect.
 
     Recipes that differ in the method alone may keep the settings of the others, so these are said
@@ -25,6 +25,7 @@ def check_settings(recipe: Recipe) -> list[str]:
     weighting = make_weighting(recipe.weighting.name, factors, recipe.weighting.args)
     section = recipe.overparam
     mode = iterative_mode(section)
+    check_processes(recipe, weighting, num_processes)
     _check_passes(recipe, mode, is_surgery=isinstance(weighting, GradientSurgery))
     if section is None:
         return []
@@ -43,6 +44,36 @@ def check_settings(recipe: Recipe) -> list[str]:
         for name, why in no_effect.items()
         if why is not None and getattr(section, name) is not None
     ]
+
+
+def check_processes(recipe: Recipe, weighting: Weighting, num_processes: int) -> None:
+    """Refuse what needs the whole batch at once where it is worked on in parts.
+
+    Raises:
+        RecipeError: It does.
+    """
+    accumulate = recipe.train.accumulate or 1
+    if accumulate == 1 and num_processes == 1:
+        return
+    parts = f"train.accumulate (={accumulate})" if accumulate > 1 else f"{num_processes} processes"
+    if isinstance(weighting, GradientSurgery):
+        raise RecipeError(
+            f"weighting `torchjd` does not go with {parts}: it compares the gradients of a whole "
+            "batch",
+            hint="take another weighting, or one process and no accumulation",
+        )
+    if accumulate > 1 and not weighting.slopes_are_given:
+        raise RecipeError(
+            f"weighting `{recipe.weighting.name}` does not go with {parts}: it needs the losses of "
+            "a whole batch",
+            hint="take another weighting, or a smaller data.batch_size",
+        )
+    if accumulate > 1 and iterative_mode(recipe.overparam) == "minibatch":
+        raise RecipeError(
+            f'overparam.iterative = "minibatch" does not go with {parts}: it trains each task by '
+            "the loss of a whole batch",
+            hint='set overparam.iterative to "subset" or "none"',
+        )
 
 
 def _check_passes(recipe: Recipe, mode: str, *, is_surgery: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 
+from compactmtl import recipe as recipes
 from compactmtl.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from compactmtl.errors import CorruptFileError, NonFiniteError, RecipeError
 from compactmtl.multitask.task import Task
@@ -42,21 +43,24 @@ def first_checkpoint(
 
 
 def save_state(run: Run, state: Checkpoint, learner: Learner) -> None:
-    """Write `ckpt.pt` with the learner's state, then the files that only repeat it."""
+    """Write `ckpt.pt` with the learner's state; only the first of several processes does."""
+    state.phase = str(learner.phase)
     state.model = dict(learner.model.state_dict())
     state.expansion = expansion_spec(learner.model) if is_expanded(learner.model) else None
     state.optimizer = learner.optimizers.state_dict()
     state.schedule = {} if learner.penalty is None else learner.penalty.state_dict()
     state.weighting = learner.weighting.state_dict()
     state.scaler = learner.fabric.strategy.precision.state_dict()
-    save_checkpoint(run.checkpoint, state)
-    repeat_state(run, state)
+    if run.writes:
+        save_checkpoint(run.checkpoint, state)
+    learner.kept = _kept(state)
 
 
 def repeat_state(run: Run, state: Checkpoint) -> None:
     """Write what the checkpoint holds into `run.json`, `log.jsonl` and `log.csv`."""
     run.update(**state.metrics)
-    write_logs(run.folder, state.history)
+    if run.writes:
+        write_logs(run.folder, state.history)
 
 
 def load_state(recipe: Recipe, run: Run) -> Checkpoint:
@@ -86,7 +90,7 @@ def load_state(recipe: Recipe, run: Run) -> Checkpoint:
 
 
 def restore_state(learner: Learner, state: Checkpoint) -> None:
-    """Bring a new learner to where it was after the checkpoint's last epoch.
+    """Bring a new learner to where it was after the checkpoint's last step.
 
     Raises:
         WeightsError: The weights do not fit the network.
@@ -117,22 +121,33 @@ def restore_state(learner: Learner, state: Checkpoint) -> None:
             hint=_BY_HAND,
         ) from error
     learner.phase = cast(Phase, state.phase)
+    learner.kept = _kept(state)
 
 
 def check_same_recipe(recipe: Recipe, checkpoint: Checkpoint, path: Path) -> None:
-    """Refuse to go on with another recipe than a run was started with; only the device may differ.
+    """Refuse to go on with another recipe than a run was started with.
+
+    Only what changes no result may differ: the device, and how often to save.
 
     Raises:
         RecipeError: Names the first setting that differs.
     """
-    ours, theirs = _flat(recipe.to_dict()), _flat(checkpoint.recipe)
+    saved = recipes.parse(checkpoint.recipe, source=f"the recipe in `{path}`")
+    ours, theirs = _flat(recipe.to_dict()), _flat(saved.to_dict())
     for key in (*ours, *theirs):
         got, expected = ours.get(key), theirs.get(key)
-        if got != expected and key != "train.device":
+        if got != expected and key not in ("train.device", "train.checkpoint_every"):
             raise RecipeError(
                 f"`{key}` is {got!r}, but `{path}` was trained with {expected!r}",
                 hint="resume with the run's own recipe.toml; other settings need a new run",
             )
+
+
+def _kept(state: Checkpoint) -> str:
+    step = state.position.get("step")
+    if step is None:
+        return f"the checkpoint of epoch {state.epoch} is kept"
+    return f"the checkpoint of epoch {state.epoch + 1}, step {step} is kept"
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -86,8 +86,14 @@ def test_recipes_lists_and_prints(capsys, tmp_path):
     assert json.loads(capsys.readouterr().out)["recipe"]["name"] == "rooms-demo"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_names_the_command_that_goes_on_with_it(tmp_path, number):
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [
+        (signal.SIGTERM, 75, "error: stopped by SIGTERM in epoch"),
+        (signal.SIGINT, 130, "error: interrupted; the last checkpoint is kept"),
+    ],
+)
+def test_a_stopped_run_names_the_command_that_goes_on_with_it(tmp_path, number, code, words):
     folder = tmp_path / "run"
     into = ("--run-dir", str(folder))
     epochs = ("--set", "train.epochs=100000", "--set", "overparam.until=0.1")
@@ -105,10 +111,10 @@ def test_a_stopped_run_names_the_command_that_goes_on_with_it(tmp_path, number):
             time.sleep(0.05)
         process.send_signal(number)
         output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert output == ""
-    last = errors.splitlines()[-1]
-    assert last.startswith("error: interrupted; the last finished epoch is kept")
-    assert f"compactmtl train --resume {folder}" in last
+    last = errors[errors.index("error: ") :]
+    assert last.startswith(words)
+    assert last.strip().endswith(f"go on with: compactmtl train --resume {folder}")
     document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert document["status"] == "interrupted"

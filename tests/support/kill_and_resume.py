@@ -4,6 +4,7 @@ One process imports torch and forks for every run, which saves seconds per run. 
 itself and every child has one thread, so forking is safe.
 """
 
+import importlib
 import os
 import signal
 import sys
@@ -15,7 +16,8 @@ import torch
 
 from compactmtl import recipe as recipes
 from compactmtl.training import NullReporter, fit
-from compactmtl.training import state as state_module
+
+fit_module: Any = importlib.import_module("compactmtl.training.fit")
 
 RECIPE: dict[str, Any] = {
     "name": "killed",
@@ -35,7 +37,7 @@ RECIPE["data"]["batch_size"] = 4
 
 
 class Killer(NullReporter):
-    """Kills its own process in an epoch, after ``steps`` of its steps."""
+    """Kills its own process in an epoch, after ``steps`` of the steps that it does there."""
 
     def __init__(self, epoch: int, steps: int) -> None:
         self.at, self.now, self.done = (epoch, steps), 0, 0
@@ -71,18 +73,19 @@ def kill_while_saving(epoch: int) -> None:
 
 def kill_after_saving(epoch: int) -> None:
     """Make the process die between `ckpt.pt` and the logs that repeat it."""
-    original = state_module.repeat_state
+    original = fit_module.repeat_state
 
     def repeat(run: Any, state: Any) -> None:
         if state.epoch == epoch:
             os.kill(os.getpid(), signal.SIGKILL)
         original(run, state)
 
-    state_module.repeat_state = repeat
+    fit_module.repeat_state = repeat
 
 
-def train(folder: Path, *, resume: bool, reporter: NullReporter | None = None) -> None:
-    recipe = recipes.parse(RECIPE, source="test")
+def train(folder: Path, every: str, *, resume: bool, reporter: NullReporter | None = None) -> None:
+    settings = [f"train.checkpoint_every={every}"] if every else []
+    recipe = recipes.parse(recipes.override(RECIPE, settings), source="test")
     fit(recipe, run_dir=folder, resume=resume, reporter=reporter)
 
 
@@ -101,7 +104,7 @@ def in_a_child(work: Callable[[], None]) -> int:
     return os.waitpid(pid, 0)[1]
 
 
-def kill(folder: Path, how: str, *, resume: bool) -> None:
+def kill(folder: Path, every: str, how: str, *, resume: bool) -> None:
     """Run until the killing that ``how`` describes: "saving 2", "saved 2" or "2 5"."""
     first, second = how.split()
     reporter = None
@@ -111,21 +114,27 @@ def kill(folder: Path, how: str, *, resume: bool) -> None:
         kill_after_saving(int(second))
     else:
         reporter = Killer(int(first), int(second))
-    train(folder, resume=resume, reporter=reporter)
+    train(folder, every, resume=resume, reporter=reporter)
 
 
 def main(root: Path, plans: list[str]) -> None:
-    """Do one run per plan: its killings, separated by commas, then a resume to the end."""
+    """Do one run per plan: its killings, separated by commas, then a resume to the end.
+
+    What stands before a semicolon is the run's ``train.checkpoint_every``.
+    """
     torch.set_num_threads(1)
     os.environ["COMPACTMTL_CACHE"] = str(root / "cache")
     for plan in plans:
         folder = root / plan.replace(" ", "-").replace(",", "+")
-        killings = [how for how in plan.split(",") if how != "never"]
+        every, _, hows = plan.rpartition(";")
+        killings = [how for how in hows.split(",") if how != "never"]
         for index, how in enumerate(killings):
-            status = in_a_child(lambda f=folder, h=how, r=index > 0: kill(f, h, resume=r))
+            status = in_a_child(
+                lambda f=folder, e=every, h=how, r=index > 0: kill(f, e, h, resume=r)
+            )
             if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
                 raise SystemExit(f"{plan}: the run was not killed at `{how}` (status {status})")
-        status = in_a_child(lambda f=folder, r=bool(killings): train(f, resume=r))
+        status = in_a_child(lambda f=folder, e=every, r=bool(killings): train(f, e, resume=r))
         if status != 0:
             raise SystemExit(f"{plan}: the last run failed (status {status})")
 

@@ -22,6 +22,9 @@ class Weighting(nn.Module, ABC):
     """The word a recipe uses."""
     logged: ClassVar[bool] = True
     """Whether its weights are worth a line in the log."""
+    slopes_are_given: ClassVar[bool] = False
+    """Whether d total / d loss does not depend on the losses: then a batch can be gone through in
+    micro-batches, none of which knows the others' losses."""
 
     def __init__(self, factors: Mapping[str, float]) -> None:
         super().__init__()

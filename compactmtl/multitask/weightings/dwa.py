@@ -27,6 +27,7 @@ class DynamicWeightAverage(Weighting):
     """
 
     name: ClassVar[str] = "dwa"
+    slopes_are_given: ClassVar[bool] = True
     last: Tensor
     before: Tensor
 

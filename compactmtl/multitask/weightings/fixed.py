@@ -12,6 +12,7 @@ class Fixed(Weighting):
     """``sum_t w_t L_t`` with the factors of the recipe; equal weights unless it says otherwise."""
 
     name: ClassVar[str] = "fixed"
+    slopes_are_given: ClassVar[bool] = True
     logged: ClassVar[bool] = False
 
     def combine(self, losses: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ class FrozenUncertainty(Weighting):
     """
 
     name: ClassVar[str] = "uw_frozen"
+    slopes_are_given: ClassVar[bool] = True
 
     def __init__(self, factors: Mapping[str, float], s: float = 1.0) -> None:
         super().__init__(factors)

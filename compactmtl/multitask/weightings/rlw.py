@@ -15,6 +15,7 @@ class RandomWeights(Weighting):
     """``sum_t w_t L_t`` with w = T softmax(z), z standard normal from torch's generator."""
 
     name: ClassVar[str] = "rlw"
+    slopes_are_given: ClassVar[bool] = True
 
     def combine(self, losses: Tensor) -> Tensor:
         """Return the sum with new weights."""

@@ -21,6 +21,7 @@ class Uncertainty(Weighting):
     """
 
     name: ClassVar[str] = "uncertainty"
+    slopes_are_given: ClassVar[bool] = True
 
     def __init__(self, factors: Mapping[str, float], start: float = -0.5) -> None:
         super().__init__(factors)

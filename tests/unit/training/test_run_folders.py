@@ -2,7 +2,7 @@
 
 import pytest
 
-from compactmtl.errors import MissingFileError, UsageError, WriteError
+from compactmtl.errors import MissingFileError, StoppedError, UsageError, WriteError
 from compactmtl.files import read_json
 from compactmtl.training.logs import write_logs
 from compactmtl.training.run import (
@@ -11,6 +11,7 @@ from compactmtl.training.run import (
     noted,
     open_or_create,
     open_run,
+    open_to_resume,
     read_recipe,
 )
 
@@ -58,15 +59,20 @@ def test_there_is_nothing_to_resume_without_a_checkpoint(make_recipe, tmp_path):
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(KeyboardInterrupt(), "interrupted"), (RuntimeError("boom"), "failed")],
+    [
+        (KeyboardInterrupt(), "interrupted"),
+        (StoppedError("saved"), "interrupted"),
+        (RuntimeError("boom"), "failed"),
+    ],
 )
 def test_how_a_run_ended_is_noted(make_recipe, tmp_path, error, status):
     run = create_run(make_recipe(), tmp_path)
+    write_logs(run.folder, [])  # training began
     with pytest.raises(type(error)), noted(run):
         raise error
     document = read_json(run.folder / "run.json")
     assert document["status"] == status
-    assert document.get("error") == (str(error) or None)
+    assert document.get("error") == ("boom" if status == "failed" else None)
     assert document["finished"] >= document["started"]
 
 
@@ -96,3 +102,31 @@ def test_list_runs_is_latest_first_and_survives_a_damaged_one(make_recipe, tmp_p
     assert (runs[1].epoch, runs[1].metrics, runs[1].sparsity) == (0, {}, {})
     with pytest.raises(MissingFileError, match="no such folder"):
         list_runs(tmp_path / "none")
+
+
+def test_a_run_with_parts_of_its_own_is_not_resumed_by_its_recipe(make_recipe, tmp_path):
+    run = create_run(make_recipe(), tmp_path, tmp_path / "own", ["model", "tasks"])
+    run.checkpoint.touch()
+    with pytest.raises(UsageError, match="started with its own model, tasks") as caught:
+        open_to_resume(run.folder)
+    assert f"--finetune-run {run.folder}" in caught.value.hint
+    plain = create_run(make_recipe(), tmp_path, tmp_path / "plain")
+    plain.checkpoint.touch()
+    assert open_to_resume(plain.folder).folder == plain.folder
+
+
+def test_a_process_that_is_not_the_first_writes_nothing(make_recipe, tmp_path):
+    run = open_or_create(make_recipe(), tmp_path, None, resume=False, writes=False)
+    run.go_on()
+    run.finish("finished")
+    run.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_going_on_clears_away_what_a_kill_left_half_written(make_recipe, tmp_path):
+    run = create_run(make_recipe(), tmp_path, tmp_path / "run")
+    for name in (".ckpt.pt.abc.pt", "ckpt.pt", "best.pt", ".other"):
+        (run.folder / name).touch()
+    run.go_on()
+    kept = {path.name for path in run.folder.iterdir()}
+    assert kept == {"ckpt.pt", "best.pt", ".other", "recipe.toml", "run.json"}
