@@ -33,6 +33,7 @@ VERBS: dict[str, str] = {
     "verify": "Run exported files on stored inputs and compare with stored outputs.",
     "evaluate": "Score models and exported files on labelled data, task by task.",
     "compare": "Train recipes with paired seeds; say what differs, and if it is more than noise.",
+    "sweep": "Train over lambdas, task sets and seeds; compile and measure every model.",
     "reproduce": "Repeat a table of the papers: published values beside ours.",
     "whatif": "Say what group sparsity would gain on this machine, before you train.",
     "calibrate": "Measure what layers cost in this machine's ONNX Runtime.",

@@ -37,13 +37,23 @@ def report(
     roofline, training curves, what was verified, and the environment. One file that needs nothing
     else. What is not there yet is named with the command that makes it.
 
+    Of a folder that `compactmtl sweep` wrote it draws sweep.html again, from sweep.json.
+
     Naming a run with --run also lets the report import your own tasks and data from its recipe.
 
     Examples:
       compactmtl report
       compactmtl report compact -o page.html
+      compactmtl report sweep
       compactmtl report --run runs/mine-20250101-120000-0
     """
+    if (folder / "sweep.json").is_file():
+        from compactmtl.report.sweep import report_sweep
+
+        page = report_sweep(folder, out)
+        console.info(f"wrote {page}")
+        console.result({"report": page, "size_bytes": page.stat().st_size})
+        return
     from compactmtl.report import report as write  # imports torch
 
     console.info("running both models on validation images ...")

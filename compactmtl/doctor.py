@@ -18,6 +18,7 @@ EXTRAS = {
     "rtx": ("tensorrt_rtx",),
     "openvino": ("openvino",),
     "coco": ("faster_coco_eval",),
+    "cluster": ("ray",),
     "nyuv2": ("h5py", "scipy"),
     "torchjd": ("torchjd",),
     "simplify": ("onnxsim",),

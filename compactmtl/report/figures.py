@@ -57,7 +57,7 @@ def loss_curves(epochs: Epochs) -> go.Figure:
     figure = new_figure("Training loss", log_y=True)
     for index, task in enumerate(_names(epochs, "loss")):
         _line(figure, epochs, [row.get("loss", {}).get(task) for row in epochs], task, index)
-    _phases(figure, epochs)
+    shade_phases(figure, epochs)
     return figure
 
 
@@ -89,7 +89,7 @@ def metric_curve(
             line={"color": INK, "width": 1, "dash": "dash"},
             annotation={"text": "constant predictor", "font": {"size": 11, "color": INK}},
         )
-    _phases(figure, epochs, named=False)
+    shade_phases(figure, epochs, named=False)
     figure.update_layout(showlegend=False, height=230, margin={"t": 46})
     return figure
 
@@ -114,7 +114,7 @@ def sparsity_curve(epochs: Epochs) -> go.Figure:
         },
     )
     figure.update_layout(margin={"r": 48})
-    _phases(figure, epochs)
+    shade_phases(figure, epochs)
     return figure
 
 
@@ -250,7 +250,7 @@ def _line(
     )
 
 
-def _phases(figure: go.Figure, epochs: Epochs, *, named: bool = True) -> None:
+def shade_phases(figure: go.Figure, epochs: Epochs, *, named: bool = True) -> None:
     """Shade each phase and write its name at the top."""
     if not epochs:
         return

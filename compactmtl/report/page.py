@@ -1,21 +1,19 @@
 """The whole page as one file: no script, style, font or picture from elsewhere."""
 
-from plotly.offline import get_plotlyjs
-
 from compactmtl.report.accuracy import metrics_section, predictions_section
 from compactmtl.report.collect import Record
 from compactmtl.report.compression import channels_section, cost_section, exactness_section
 from compactmtl.report.headline import header
 from compactmtl.report.history import environment_section, origin_section, training_section
-from compactmtl.report.html import Html, anchor, h
+from compactmtl.report.html import anchor, h
 from compactmtl.report.layer_costs import TITLE as LAYER_COSTS
 from compactmtl.report.layer_costs import layer_costs_section
 from compactmtl.report.roofline import TITLE as ROOFLINE
 from compactmtl.report.roofline import roofline_section
 from compactmtl.report.samples import Predictions
+from compactmtl.report.shell import shell
 from compactmtl.report.streams import TITLE as STREAMS
 from compactmtl.report.streams import streams_section
-from compactmtl.report.style import CSS
 from compactmtl.report.tradeoff import TITLE as TRADEOFF
 from compactmtl.report.tradeoff import tradeoff_section
 
@@ -52,19 +50,10 @@ def render(record: Record, predictions: Predictions) -> str:
         environment_section(record),
     )
     links = [h("a", title, href=f"#{anchor(title)}") for title in TITLES]
-    head = h(
-        "head",
-        h("meta", charset="utf-8"),
-        h("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        h("title", f"{record.title} · compactmtl report"),
-        h("style", Html(CSS)),
-        h("script", Html(get_plotlyjs())),
-    )
-    body = h(
-        "body",
+    return shell(
+        f"{record.title} · compactmtl report",
         header(record),
         h("nav", *links),
         h("main", *sections),
         h("footer", "Written by compactmtl report."),
     )
-    return f"<!doctype html>\n{h('html', head, body, lang='en')}\n"

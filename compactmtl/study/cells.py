@@ -15,24 +15,32 @@ from queue import SimpleQueue
 from compactmtl.environment import usable_cores
 from compactmtl.errors import RefusedError, TrainingError
 from compactmtl.files import make_folder, read_json, write_text
+from compactmtl.lineage import REPORT
 from compactmtl.recipe import to_toml
+from compactmtl.study.children import Children
 from compactmtl.study.subjects import Subject
+from compactmtl.training.run import CHECKPOINT
 
 FINISHED = "finished"
-EVALUATION = "evaluation"
+EVALUATION, COMPACT = "evaluation", "compact"
+LAST_EXPORTED = "dense.onnx.json"
+"""What `compactmtl export` writes last."""
 LOG = "output.txt"
 """What a run's process printed, for when it fails."""
 LOCK = "lock"
 """Held by whoever trains or scores the run."""
 
+OnFailed = Callable[["RunCell", TrainingError], None]
+
 
 @dataclass(frozen=True)
 class RunCell:
-    """One run of a study."""
+    """One run of a study; where ``compiles``, it is compiled and exported, too."""
 
     subject: Subject
     seed: int
     folder: Path
+    compiles: bool = False
 
     @property
     def run(self) -> Path:
@@ -45,12 +53,26 @@ class RunCell:
         return self.folder / EVALUATION / "evaluation.json"
 
     @property
+    def compact(self) -> Path:
+        """The folder with its compiled model."""
+        return self.folder / COMPACT
+
+    @property
+    def log(self) -> Path:
+        """What its last process printed."""
+        return self.folder / LOG
+
+    @property
     def is_done(self) -> bool:
-        """Whether it was trained to the end and scored."""
-        return self.scores.is_file()
+        """Whether it was trained to the end, scored, and compiled where it is to be."""
+        return self.scores.is_file() and (
+            not self.compiles or (self.compact / LAST_EXPORTED).is_file()
+        )
 
 
-def make_cells(subjects: Sequence[Subject], seeds: int, root: Path) -> list[RunCell]:
+def make_cells(
+    subjects: Sequence[Subject], seeds: int, root: Path, *, compiles: bool = False
+) -> list[RunCell]:
     """Return all runs, seed by seed, so that a study that is stopped early has whole pairs.
 
     Each subject's recipe is kept in the study's folder: what a label means must not change.
@@ -70,7 +92,7 @@ def make_cells(subjects: Sequence[Subject], seeds: int, root: Path) -> list[RunC
         make_folder(path.parent)
         write_text(path, text)
     return [
-        RunCell(subject, seed, root / subject.label / f"seed-{seed}")
+        RunCell(subject, seed, root / subject.label / f"seed-{seed}", compiles)
         for seed in range(seeds)
         for subject in subjects
     ]
@@ -82,6 +104,7 @@ def run_cells(
     jobs: int,
     devices: Sequence[str],
     on_done: Callable[[RunCell], None],
+    on_failed: OnFailed | None = None,
 ) -> None:
     """Train and score what is not done yet, ``jobs`` at a time; a run that began goes on.
 
@@ -90,6 +113,7 @@ def run_cells(
         jobs: Processes side by side; they share the cores.
         devices: Taken in turns; as for ``compactmtl train --device``.
         on_done: Called after each run, from this thread.
+        on_failed: Called in its place after a run that failed; None: raise, and start no more.
 
     Raises:
         TrainingError: A run failed; the others that had begun were still finished.
@@ -98,31 +122,46 @@ def run_cells(
     for index in range(jobs):
         free.put(devices[index % len(devices)])
     threads = max(1, (usable_cores() or 1) // jobs)
+    children = Children()
 
-    def work(cell: RunCell) -> RunCell:
+    def work(cell: RunCell) -> None:
         device = free.get()
         try:
-            _run(cell, device, threads)
+            run_cell(cell, device, threads, children)
         finally:
             free.put(device)
-        return cell
 
     with ThreadPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(work, cell) for cell in cells if not cell.is_done]
+        waiting = {pool.submit(work, cell): cell for cell in cells if not cell.is_done}
         try:
             for future in as_completed(waiting):
-                on_done(future.result())
-        except BaseException:
+                try:
+                    future.result()
+                except TrainingError as error:
+                    if on_failed is None:
+                        raise
+                    on_failed(waiting[future], error)
+                else:
+                    on_done(waiting[future])
+        except BaseException as error:
             for future in waiting:
                 future.cancel()
+            if isinstance(error, KeyboardInterrupt):
+                children.stop()
             raise
 
 
-def _run(cell: RunCell, device: str, threads: int) -> None:
+def run_cell(cell: RunCell, device: str, threads: int, children: Children) -> None:
+    """Do what is left of a run, each step in a process of its own.
+
+    Raises:
+        TrainingError: A step failed.
+        WriteError: Its folder cannot be written.
+    """
     make_folder(cell.folder)
     with _alone(cell.folder) as lock:
         if not cell.is_done:
-            _train_and_score(cell, device, threads, lock)
+            _steps(cell, device, threads, lock, children)
 
 
 @contextmanager
@@ -140,43 +179,49 @@ def _alone(folder: Path) -> Iterator[int]:
         yield file.fileno()
 
 
-def _train_and_score(cell: RunCell, device: str, threads: int, lock: int) -> None:
-    if cell.run.is_dir() and not (cell.run / "ckpt.pt").is_file():
+def _steps(cell: RunCell, device: str, threads: int, lock: int, children: Children) -> None:
+    if cell.run.is_dir() and not (cell.run / CHECKPOINT).is_file():
         shutil.rmtree(cell.run)  # killed before its first epoch ended: nothing to go on with
     for command in _commands(cell, device):
-        with (cell.folder / LOG).open("w", encoding="utf-8") as log:
-            done = subprocess.run(
+        with cell.log.open("w", encoding="utf-8") as log:
+            code = children.run(
                 [sys.executable, "-m", "compactmtl", *command],
-                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                check=False,
                 pass_fds=(lock,),
                 env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             )
-        if done.returncode:
-            lines = (cell.folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+        if code:
+            lines = cell.log.read_text(encoding="utf-8", errors="replace").splitlines()
             errors = [line for line in lines if line.startswith("error:")]
-            said = (errors or lines or ["nothing"])[-1].removeprefix("error: ")
+            said = (errors or lines or [f"ended with code {code}, without a word"])[-1]
             raise TrainingError(
-                f"{cell.subject.label}, seed {cell.seed}: {said}",
-                hint=f"all it said: {cell.folder / LOG}; the study goes on where it stopped",
+                f"{cell.subject.label}, seed {cell.seed}: {said.removeprefix('error: ')}",
+                hint=f"all it said: {cell.log}; the study goes on where it stopped",
             )
 
 
 def _commands(cell: RunCell, device: str) -> Iterator[list[str]]:
     """Yield what is left to do for a run, as command lines."""
     run, recipe = str(cell.run), str(cell.folder.parent / "recipe.toml")
-    if (cell.run / "ckpt.pt").is_file():
-        if _status(cell.run) != FINISHED:
-            yield ["train", "--resume", run, "--device", device, "--quiet"]
-    else:
-        seed = str(cell.seed)
-        yield ["train", recipe, "--seed", seed, "--run-dir", run, "--device", device, "--quiet"]
-    yield [
-        "evaluate", run, "--split", "test", "--recipe", recipe, "--quiet",
-        "--out", str(cell.folder / EVALUATION),
-    ]  # fmt: skip
+    if not cell.scores.is_file():
+        if (cell.run / CHECKPOINT).is_file():
+            if _status(cell.run) != FINISHED:
+                yield ["train", "--resume", run, "--device", device, "--quiet"]
+        else:
+            seed = str(cell.seed)
+            yield ["train", recipe, "--seed", seed, "--run-dir", run, "--device", device, "--quiet"]
+        yield [
+            "evaluate", run, "--split", "test", "--recipe", recipe, "--quiet",
+            "--out", str(cell.folder / EVALUATION),
+        ]  # fmt: skip
+    if cell.compiles:
+        if not (cell.compact / REPORT).is_file():
+            yield [
+                "compress", str(cell.run / CHECKPOINT), "--prune-zero-channels",
+                "--recipe", recipe, "-o", str(cell.compact), "--quiet",
+            ]  # fmt: skip
+        yield ["export", str(cell.compact), "--quiet"]
 
 
 def _status(run: Path) -> str:

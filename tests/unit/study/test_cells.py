@@ -1,18 +1,23 @@
 """The processes of a study's runs: what they are told, and what a killed study leaves behind."""
 
 import fcntl
+import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 
+from compactmtl.errors import TrainingError
 from compactmtl.study import cells as module
 from compactmtl.study.cells import make_cells, run_cells
+from compactmtl.study.children import Children
 from compactmtl.study.subjects import parse_subject
 
 REAL_FLOCK = fcntl.flock
 ORPHAN = "import pathlib, sys; sys.stdin.read(); pathlib.Path(sys.argv[1]).write_text('{}')"
+WAIT_FOREVER = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(600)"
 
 
 @pytest.fixture
@@ -27,28 +32,27 @@ def verbs(cell, monkeypatch):
     """Return the verbs that were run; each finds its run locked."""
     seen = []
 
-    def fake_run(command, **options):
+    def fake_run(self, command, **options):
         verb = command[3]
         seen.append(verb)
         (lock,) = options["pass_fds"]
         with (cell.folder / module.LOCK).open("w") as rival, pytest.raises(BlockingIOError):
             fcntl.flock(rival, fcntl.LOCK_EX | fcntl.LOCK_NB)
         assert lock > 2
-        if verb == "train":
-            assert not cell.run.exists()
-            cell.run.mkdir()
-            (cell.run / "ckpt.pt").touch()
-        else:
-            cell.scores.parent.mkdir()
-            cell.scores.write_text("{}")
-        return subprocess.CompletedProcess(command, 0)
+        made = {"train": "run/ckpt.pt", "evaluate": "evaluation/evaluation.json"}
+        made |= {"compress": "compact/report.json", "export": "compact/dense.onnx.json"}
+        path = cell.folder / made[verb]
+        assert verb == "export" or not path.parent.exists()
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
+        return 0
 
-    monkeypatch.setattr(module.subprocess, "run", fake_run)
+    monkeypatch.setattr(Children, "run", fake_run)
     return seen
 
 
-def run(cell):
-    run_cells([cell], jobs=1, devices=["cpu"], on_done=lambda cell: None)
+def run(*cells, **options):
+    run_cells(cells, jobs=1, devices=["cpu"], on_done=lambda cell: None, **options)
 
 
 def test_a_run_killed_before_its_first_epoch_starts_again(cell, verbs):
@@ -56,6 +60,56 @@ def test_a_run_killed_before_its_first_epoch_starts_again(cell, verbs):
     (cell.run / "run.json").write_text('{"status": "running"}')
     run(cell)
     assert verbs == ["train", "evaluate"]
+
+
+def test_a_run_that_compiles_goes_on_at_the_step_where_it_was(cell, verbs):
+    compiled = replace(cell, compiles=True)
+    run(compiled)
+    assert verbs == ["train", "evaluate", "compress", "export"]
+    (cell.compact / "dense.onnx.json").unlink()
+    assert cell.is_done
+    assert not compiled.is_done
+    run(compiled)
+    assert verbs[4:] == ["export"]  # the scores and the model stand
+
+
+def test_a_failing_run_stops_the_others_only_where_nobody_asks_for_it(tmp_path, monkeypatch):
+    subjects = [parse_subject("a=rooms-smoke"), parse_subject("b=rooms-smoke")]
+    cells = make_cells(subjects, 1, tmp_path)
+
+    def fails_on_a(self, command, *, stdout, **options):
+        if cells[0].folder.as_posix() in " ".join(command):
+            stdout.write("news\nerror: no memory\nhint: buy some\n")
+            return 22
+        cells[1].scores.parent.mkdir(exist_ok=True)
+        cells[1].scores.write_text("{}")
+        return 0
+
+    monkeypatch.setattr(Children, "run", fails_on_a)
+    failed = {}
+    run(*cells, on_failed=lambda cell, error: failed.update({cell.subject.label: error}))
+    assert list(failed) == ["a"]
+    assert failed["a"].message == "a, seed 0: no memory"
+    assert str(cells[0].log) in failed["a"].hint
+    assert cells[1].is_done
+    with pytest.raises(TrainingError, match="a, seed 0: no memory"):
+        run(*cells)
+
+
+def test_an_interrupted_study_ends_its_processes(tmp_path):
+    """They would train on for hours, and nobody would look at what they make."""
+    children, codes = Children(), []
+    started = tmp_path / "started"
+    command = [sys.executable, "-c", WAIT_FOREVER, str(started)]
+    waiting = threading.Thread(target=lambda: codes.append(children.run(command)))
+    waiting.start()
+    while not started.exists():
+        assert waiting.is_alive()
+    children.stop()
+    waiting.join(60)
+    assert codes == [-signal.SIGTERM]
+    with pytest.raises(TrainingError, match="stopped"):
+        children.run(command)
 
 
 def test_a_run_that_a_killed_study_left_behind_is_waited_for(cell, verbs, monkeypatch):
