@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from compactmtl.cli.console import console
+from compactmtl.cli.reproduce_pictures import draw
 from compactmtl.cli.reproduce_show import quirk_lines
 from compactmtl.cli.reproduce_table import show_estimates, show_results
 from compactmtl.cli.train_progress import TrainProgress
@@ -59,7 +60,9 @@ def run(plan: Plan, folder: Path, *, seeds: int, jobs: int, devices: Sequence[st
     """Train what is not finished, then print and write the table."""
     samples = check_and_estimate(plan, folder, seeds=seeds, device=devices[0], dry_run=False)
     assert samples is not None
-    cells = make_cells([planned.subject for planned in plan.rows], seeds, folder)
+    pictures = plan.table.pictures
+    subjects = [planned.subject for planned in plan.rows]
+    cells = make_cells(subjects, seeds, folder, compiles=pictures)
     with console.progress("run", sum(not cell.is_done for cell in cells)) as advance:
 
         def done(cell: RunCell) -> None:
@@ -71,6 +74,8 @@ def run(plan: Plan, folder: Path, *, seeds: int, jobs: int, devices: Sequence[st
     write_json(folder / RECORD, document)
     show_results(plan, results(plan, cells, samples), samples)
     console.info(f"wrote {folder / RECORD}")
+    if pictures:
+        draw(plan, cells, folder)
     console.result(document)
 
 

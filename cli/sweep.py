@@ -64,8 +64,8 @@ def sweep(
         every_combination=combinations,
         settings=settings or (),
     )
-    claim_folder(out, base)
     do = options.choose_where(jobs=jobs, devices=device, ray=ray, cpus=cpus)
+    claim_folder(out, base)
     document, failed = run(grid, out, do, name=base.name, seeds=seeds, seconds=seconds)
     page = write_page(out / PAGE, document)
     show(document)

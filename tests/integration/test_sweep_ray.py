@@ -16,10 +16,10 @@ pytest.importorskip("ray", reason="extra cluster")
 
 LIMIT_S = 900
 TINY = (
-    "--lam", "0,0.1", "--seeds", "2", "--seconds", "0", "--cpus", "1", "--device", "cpu",
+    "--lam", "0,0.1,0.2", "--seeds", "1", "--seconds", "0", "--cpus", "1", "--device", "cpu",
     "--set", "data.args={num_images=16, num_eval_images=8, height=32, width=32}",
     "--set", "model.name=segnet_s", "--set", "model.args={widths=[4, 4]}",
-    "--set", "data.batch_size=8", "--set", "train.epochs=4", "--tasks", "seg",
+    "--set", "data.batch_size=8", "--set", "train.epochs=6", "--tasks", "seg",
 )  # fmt: skip
 
 
@@ -27,6 +27,7 @@ TINY = (
 def cluster(monkeypatch):
     """A head that does no runs, and two nodes of one core each."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # or all else on the machine goes first
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -105,7 +106,7 @@ def test_a_node_that_is_killed_loses_nothing_and_no_run_is_done_twice(cluster, t
         out, _ = driver.communicate(timeout=LIMIT_S)
     assert driver.returncode == 0, log.read_text()
     document = json.loads(out)
-    assert [run["status"] for run in document["runs"]] == ["finished"] * 4
+    assert [run["status"] for run in document["runs"]] == ["finished"] * 3
     assert json.loads((sweep / "sweep.json").read_text()) == document
     for epochs in trainings(sweep):
-        assert [row["epoch"] for row in epochs] == [1, 2, 3, 4]
+        assert [row["epoch"] for row in epochs] == [1, 2, 3, 4, 5, 6]

@@ -69,6 +69,7 @@ class Table:
         data: The data set's name.
         samples: Its published sizes, ``train`` and ``test``; empty where not stated.
         needs: What the library lacks for it; "" for nothing.
+        pictures: Whether its models are compiled and measured, and drawn against lambda.
     """
 
     id: str
@@ -78,6 +79,7 @@ class Table:
     data: str = ""
     samples: dict[str, int] | None = None
     needs: str = ""
+    pictures: bool = False
     columns: tuple[Column, ...] = ()
     rows: tuple[Row, ...] = ()
 
