@@ -136,6 +136,8 @@ def _line(
     """Draw means with the seeds' standard deviation; the seeds themselves are small dots."""
     at = places(document["lams"])
     known = [(p, s) for p, s in zip(points, spreads, strict=True) if s is not None]
+    if not known:
+        return
     shown = html.escape(name)
     figure.add_scatter(
         x=[at[point["lam"]] for point, spread in known for _ in spread["values"]],
