@@ -56,7 +56,7 @@ def sweep(
     from compactmtl.study.grid import claim_folder, make_grid, parse_lams
 
     if data is not None:
-        os.environ["COMPACTMTL_DATA"] = str(data)
+        os.environ["COMPACTMTL_DATA"] = str(data.absolute())
     base, grid = make_grid(
         recipe,
         lams=parse_lams(lam),
