@@ -76,13 +76,13 @@ def profile_chart(document: Document, series: str) -> go.Figure:
             name=f"λ {lambda_text(run['lam'])}, seed {run['seed']}",
             hovertemplate="%{y:.1f} %",
         )
-    if runs:
-        shade_phases(figure, runs[0]["epochs"])
+    longest: Points = max((run["epochs"] for run in runs), key=len, default=[])
+    shade_phases(figure, longest)
     figure.update_layout(
         showlegend=False,
         height=300,
         margin={"l": 60, "r": 20, "b": 48},
-        xaxis={"title": _title("epoch"), "nticks": 12},
+        xaxis={"title": _title("epoch"), "tick0": 0, "dtick": -(-len(longest) // 12) or 1},
         yaxis={"range": [-3, 103], "ticksuffix": " %", "title": _title("zero groups")},
     )
     return figure
