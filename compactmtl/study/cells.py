@@ -1,4 +1,4 @@
-"""The runs of a study: one per subject and seed, each in a process and a folder of its own."""
+"""The runs of a study: one per subject and seed, each in processes and a folder of its own."""
 
 import fcntl
 import os
@@ -6,20 +6,25 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
 from compactmtl.environment import usable_cores
-from compactmtl.errors import RefusedError, TrainingError
+from compactmtl.errors import CompilerError, RefusedError, TrainingError
 from compactmtl.files import make_folder, read_json, write_text
+from compactmtl.lineage import MODEL, REPORT
 from compactmtl.recipe import to_toml
+from compactmtl.study.derived import derived
 from compactmtl.study.subjects import Subject
 
 FINISHED = "finished"
 EVALUATION = "evaluation"
+COMPACT = "compact"
+NOT_COMPILED = "not-compiled.txt"
+"""Why a run has no compact folder, where the compiler could not make one."""
 LOG = "output.txt"
 """What a run's process printed, for when it fails."""
 LOCK = "lock"
@@ -28,11 +33,21 @@ LOCK = "lock"
 
 @dataclass(frozen=True)
 class RunCell:
-    """One run of a study."""
+    """One run of a study.
+
+    Attributes:
+        subject: What it is a run of.
+        seed: Its seed.
+        folder: Its own.
+        needs: Runs of the same seed that must be finished before, as ``subject.needs`` names them.
+        compiles: Whether it is compiled, too, for what it then costs.
+    """
 
     subject: Subject
     seed: int
     folder: Path
+    needs: tuple["RunCell", ...] = ()
+    compiles: bool = False
 
     @property
     def run(self) -> Path:
@@ -46,14 +61,38 @@ class RunCell:
 
     @property
     def is_done(self) -> bool:
-        """Whether it was trained to the end and scored."""
-        return self.scores.is_file()
+        """Whether it was trained to the end, scored, and compiled if it is to be."""
+        left = self.compiles and not (self.cost.is_file() or self.not_compiled.is_file())
+        return self.scores.is_file() and not left
+
+    @property
+    def compact(self) -> Path:
+        """The folder with its compiled model."""
+        return self.folder / COMPACT
+
+    @property
+    def cost(self) -> Path:
+        """What the compiler says of it."""
+        return self.compact / REPORT
+
+    @property
+    def not_compiled(self) -> Path:
+        """What the compiler said where it could not compile it."""
+        return self.folder / NOT_COMPILED
 
 
-def make_cells(subjects: Sequence[Subject], seeds: int, root: Path) -> list[RunCell]:
+def make_cells(
+    subjects: Sequence[Subject], seeds: int, root: Path, *, compiles: bool = False
+) -> list[RunCell]:
     """Return all runs, seed by seed, so that a study that is stopped early has whole pairs.
 
     Each subject's recipe is kept in the study's folder: what a label means must not change.
+
+    Args:
+        subjects: Each after those that it needs.
+        seeds: Their number.
+        root: The study's folder.
+        compiles: Whether runs are compiled, too.
 
     Raises:
         RefusedError: The folder holds another recipe under the same label.
@@ -69,11 +108,15 @@ def make_cells(subjects: Sequence[Subject], seeds: int, root: Path) -> list[RunC
             )
         make_folder(path.parent)
         write_text(path, text)
-    return [
-        RunCell(subject, seed, root / subject.label / f"seed-{seed}")
-        for seed in range(seeds)
-        for subject in subjects
-    ]
+    cells: list[RunCell] = []
+    for seed in range(seeds):
+        of_seed: dict[str, RunCell] = {}
+        for subject in subjects:
+            needs = tuple(of_seed[label] for label in subject.needs)
+            folder = root / subject.label / f"seed-{seed}"
+            of_seed[subject.label] = RunCell(subject, seed, folder, needs, compiles)
+        cells += of_seed.values()
+    return cells
 
 
 def run_cells(
@@ -85,8 +128,10 @@ def run_cells(
 ) -> None:
     """Train and score what is not done yet, ``jobs`` at a time; a run that began goes on.
 
+    A run waits for those that it needs, and lets others go first.
+
     Args:
-        cells: The runs.
+        cells: The runs, with all that they need.
         jobs: Processes side by side; they share the cores.
         devices: Taken in turns; as for ``compactmtl train --device``.
         on_done: Called after each run, from this thread.
@@ -108,14 +153,17 @@ def run_cells(
         return cell
 
     with ThreadPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(work, cell) for cell in cells if not cell.is_done]
-        try:
-            for future in as_completed(waiting):
+        waiting = [cell for cell in cells if not cell.is_done]
+        running: set[Future[RunCell]] = set()
+        while waiting or running:
+            ready = [cell for cell in waiting if all(each.is_done for each in cell.needs)]
+            for cell in ready[: jobs - len(running)]:
+                waiting.remove(cell)
+                running.add(pool.submit(work, cell))
+            assert running, "a run needs one that is not among the cells"
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
                 on_done(future.result())
-        except BaseException:
-            for future in waiting:
-                future.cancel()
-            raise
 
 
 def _run(cell: RunCell, device: str, threads: int) -> None:
@@ -158,6 +206,9 @@ def _train_and_score(cell: RunCell, device: str, threads: int, lock: int) -> Non
             lines = (cell.folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
             errors = [line for line in lines if line.startswith("error:")]
             said = (errors or lines or ["nothing"])[-1].removeprefix("error: ")
+            if done.returncode == CompilerError.exit_code and cell.scores.is_file():
+                write_text(cell.not_compiled, said)  # what it would cost is unknown, and is said so
+                continue
             raise TrainingError(
                 f"{cell.subject.label}, seed {cell.seed}: {said}",
                 hint=f"all it said: {cell.folder / LOG}; the study goes on where it stopped",
@@ -165,18 +216,32 @@ def _train_and_score(cell: RunCell, device: str, threads: int, lock: int) -> Non
 
 
 def _commands(cell: RunCell, device: str) -> Iterator[list[str]]:
-    """Yield what is left to do for a run, as command lines."""
     run, recipe = str(cell.run), str(cell.folder.parent / "recipe.toml")
-    if (cell.run / "ckpt.pt").is_file():
-        if _status(cell.run) != FINISHED:
-            yield ["train", "--resume", run, "--device", device, "--quiet"]
-    else:
+    model = run
+    if cell.subject.needs:
+        runs = {each.subject.label: each.run for each in cell.needs}
+        own = derived(cell.subject, runs, device=device).model_copy(update={"seed": cell.seed})
+        recipe = str(cell.folder / "recipe.toml")
+        write_text(Path(recipe), to_toml(own))
+    compress = ["--prune-zero-channels", "--recipe", recipe, "--quiet", "-o", str(cell.compact)]
+    if cell.subject.control == "widths":
+        model = str(cell.compact / MODEL)
+        if not cell.cost.is_file():
+            source = next(each for each in cell.needs if each.subject.label == cell.subject.of)
+            finetune = ["--finetune", recipe, "--fresh", "--finetune-run", run]
+            yield ["compress", str(source.run), *compress, *finetune]
+    elif not (cell.run / "ckpt.pt").is_file():
         seed = str(cell.seed)
         yield ["train", recipe, "--seed", seed, "--run-dir", run, "--device", device, "--quiet"]
-    yield [
-        "evaluate", run, "--split", "test", "--recipe", recipe, "--quiet",
-        "--out", str(cell.folder / EVALUATION),
-    ]  # fmt: skip
+    elif _status(cell.run) != FINISHED:
+        yield ["train", "--resume", run, "--device", device, "--quiet"]
+    if not cell.scores.is_file():
+        yield [
+            "evaluate", model, "--split", "test", "--recipe", recipe, "--quiet",
+            "--out", str(cell.folder / EVALUATION),
+        ]  # fmt: skip
+    if cell.compiles and not cell.cost.is_file():
+        yield ["compress", run, *compress]
 
 
 def _status(run: Path) -> str:
