@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from plan import LEARNING_RATES, STUDIES, TUNING_SEED, Cell
 from results import Results
 from table import lines
