@@ -45,7 +45,8 @@ def main() -> None:
     rows = {(row["study"], row["system"], row["seed"]): row for row in read_rows(options.record)}
     for seed, study, system in itertools.product(range(options.seeds), STUDIES, SYSTEMS):
         cell = Cell(study, system, seed)
-        if (study, system, seed) in rows or not (folder_of(cell, options.runs) / "run").is_dir():
+        is_done = (folder_of(cell, options.runs) / "compact" / "model.onnx").is_file()
+        if (study, system, seed) in rows or not is_done:
             continue
         rows[study, system, seed] = measure(cell, options)
         write_rows(options.record, QUESTION, [rows[key] for key in sorted(rows)])
