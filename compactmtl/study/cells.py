@@ -170,7 +170,7 @@ def _run(cell: RunCell, device: str, threads: int) -> None:
     make_folder(cell.folder)
     with _alone(cell.folder) as lock:
         if not cell.is_done:
-            _train_and_score(cell, device, threads, lock)
+            _steps(cell, device, threads, lock)
 
 
 @contextmanager
@@ -188,7 +188,7 @@ def _alone(folder: Path) -> Iterator[int]:
         yield file.fileno()
 
 
-def _train_and_score(cell: RunCell, device: str, threads: int, lock: int) -> None:
+def _steps(cell: RunCell, device: str, threads: int, lock: int) -> None:
     if cell.run.is_dir() and not (cell.run / "ckpt.pt").is_file():
         shutil.rmtree(cell.run)  # killed before its first epoch ended: nothing to go on with
     for command in _commands(cell, device):

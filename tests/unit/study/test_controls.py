@@ -130,7 +130,7 @@ def test_a_start_from_another_subject_needs_one_before():
 def test_runs_wait_for_what_they_need_and_are_told_where_it_is(tmp_path, monkeypatch):
     begun = []
 
-    def fake(cell, device, threads, lock):
+    def fake(cell, device, *_):
         assert all(each.is_done for each in cell.needs)
         begun.append((cell.seed, cell.subject.label))
         write_log(cell.run, ["sparse"] * 3 + ["debias"])
@@ -149,7 +149,7 @@ def test_runs_wait_for_what_they_need_and_are_told_where_it_is(tmp_path, monkeyp
         cell.compact.mkdir()
         cell.cost.write_text(json.dumps(REPORT))
 
-    monkeypatch.setattr(module, "_train_and_score", fake)
+    monkeypatch.setattr(module, "_steps", fake)
     cells = make_cells(with_controls(subjects())[0], 2, tmp_path, compiles=True)
     run_cells(cells, jobs=3, devices=["cpu"], on_done=lambda _: None)
     assert sorted(begun) == sorted((each.seed, each.subject.label) for each in cells)
