@@ -224,18 +224,18 @@ def _commands(cell: RunCell, device: str) -> Iterator[list[str]]:
         recipe = str(cell.folder / "recipe.toml")
         write_text(Path(recipe), to_toml(own))
     compress = ["--prune-zero-channels", "--recipe", recipe, "--quiet", "-o", str(cell.compact)]
-    if cell.subject.control == "widths":
-        model = str(cell.compact / MODEL)
-        if not cell.cost.is_file():
-            source = next(each for each in cell.needs if each.subject.label == cell.subject.of)
-            finetune = ["--finetune", recipe, "--fresh", "--finetune-run", run]
-            yield ["compress", str(source.run), *compress, *finetune]
-    elif not (cell.run / "ckpt.pt").is_file():
-        seed = str(cell.seed)
-        yield ["train", recipe, "--seed", seed, "--run-dir", run, "--device", device, "--quiet"]
-    elif _status(cell.run) != FINISHED:
-        yield ["train", "--resume", run, "--device", device, "--quiet"]
     if not cell.scores.is_file():
+        if cell.subject.control == "widths":
+            model = str(cell.compact / MODEL)
+            if not cell.cost.is_file():
+                source = next(each for each in cell.needs if each.subject.label == cell.subject.of)
+                finetune = ["--finetune", recipe, "--fresh", "--finetune-run", run]
+                yield ["compress", str(source.run), *compress, *finetune]
+        elif not (cell.run / "ckpt.pt").is_file():
+            seed = str(cell.seed)
+            yield ["train", recipe, "--seed", seed, "--run-dir", run, "--device", device, "--quiet"]
+        elif _status(cell.run) != FINISHED:
+            yield ["train", "--resume", run, "--device", device, "--quiet"]
         yield [
             "evaluate", model, "--split", "test", "--recipe", recipe, "--quiet",
             "--out", str(cell.folder / EVALUATION),
