@@ -27,6 +27,10 @@ def compare(
         list[str] | None,
         typer.Option("--device", metavar="NAME", help="auto, cpu, cuda:0; may be repeated."),
     ] = None,
+    controls: Annotated[
+        bool,
+        typer.Option("--controls", help="Add what shows how much of it is due to sparsity."),
+    ] = False,
     all_metrics: Annotated[
         bool, typer.Option("--all-metrics", help="Not only the first metric of each task.")
     ] = False,
@@ -45,22 +49,35 @@ def compare(
 
     A study that was stopped goes on with the same command: finished runs are not repeated.
 
+    With --controls each sparse recipe gets a dense network trained from first weights at the widths
+    it has left (-widths), and the dense one with as many of its smallest groups set to zero at once
+    and trained on for as long as after the penalty (-one-shot); the first recipe gets its twin with
+    coupled decay, the baseline of paper B's code (-published). A recipe may start from another's
+    run of the same seed: +train.init=@LABEL.
+
     Examples:
       compactmtl compare rooms-dense rooms-fac --seeds 3
       compactmtl compare rooms-dense rooms-fac fnl=rooms-fac+overparam.method=fnl --jobs 2
+      compactmtl compare rooms-dense rooms-sparse --controls
+      compactmtl compare rooms-dense sparse-finetune+train.init=@rooms-dense
       compactmtl compare a.toml b.toml --device cuda:0 --device cuda:1 --jobs 2
     """
     import os
 
-    from compactmtl.cli.compare_table import COLUMNS, rows
+    from compactmtl.cli.compare_table import COLUMNS, COST_COLUMNS, cost_rows, rows
     from compactmtl.report.compare import write_page
     from compactmtl.study.cells import RunCell
     from compactmtl.study.compare import compare as run
+    from compactmtl.study.controls import with_controls
     from compactmtl.study.subjects import parse_subjects
 
     if data is not None:
         os.environ["COMPACTMTL_DATA"] = str(data)
     subjects = parse_subjects(recipes, tuple(settings or ()))
+    if controls:
+        subjects, left_out = with_controls(subjects)
+        for note in left_out:
+            console.warn(note)
     with console.progress("run", len(subjects) * seeds) as advance:
 
         def done(cell: RunCell) -> None:
@@ -78,6 +95,8 @@ def compare(
     document = study.to_dict()
     page = write_page(out / PAGE, document)
     console.table("test split, last epoch", COLUMNS, rows(study, all_metrics=all_metrics))
+    if study.costs:
+        console.table("compiled, means", COST_COLUMNS, cost_rows(document))
     for note in study.notes:
         console.warn(note)
     console.info(f"wrote {page}")

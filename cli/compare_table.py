@@ -1,9 +1,14 @@
 """A paired study as rows of a table."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from compactmtl.report.compare_costs import COSTS, cost_values
 from compactmtl.study.compare import Study
 from compactmtl.study.paired import Cell
 
 COLUMNS = ["task", "metric", "recipe", "mean", "std", "n", "minus first", "std error", "verdict"]
+COST_COLUMNS = ["recipe", "n", *(heading for heading, _ in COSTS.values())]
 
 Row = list[str | float | int | None]
 
@@ -26,6 +31,14 @@ def rows(study: Study, *, all_metrics: bool) -> list[Row]:
     for label, cell in study.delta_m.items():
         table.append(["all", "delta-m, %", label, *_spread(cell), None, None, None])
     return table
+
+
+def cost_rows(document: Mapping[str, Any]) -> list[Row]:
+    """Return a row per recipe that was compiled."""
+    return [
+        [label, len(found["macs"]["values"]), *cost_values(found)]
+        for label, found in document["costs"].items()
+    ]
 
 
 def _spread(cell: Cell) -> Row:

@@ -23,6 +23,7 @@ def compress(
     part: options.Part = None,
     finetune: options.Finetune = None,
     finetune_run: options.FinetuneRun = None,
+    fresh: options.Fresh = False,
     rule: options.Rules = None,
     static: options.Static = False,
     model: options.Model = None,
@@ -67,7 +68,7 @@ def compress(
     prune = prune_zero_channels or any(x is not None for x in implied)
     given = {"table": table is not None, "finetune": finetune is not None, "variants": variants}
     options.check_removal(prune, no_gather=no_gather, **given)
-    options.check_finetune(finetune, finetune_run, variants=variants)
+    options.check_finetune(finetune, finetune_run, fresh=fresh, variants=variants)
     aim = plans.choose_objective(objective, table, variant)
     check_folder(out)
     with console.steps("compress") as step:
@@ -96,7 +97,9 @@ def compress(
         compact = compile_with(objective=aim)
         others = plans.variants(compact, compile_with, table) if variants else {}
     if finetune is not None:
-        compact = finetune_step(compact, finetune, runs=Path("runs"), run_dir=finetune_run)
+        compact = finetune_step(
+            compact, finetune, runs=Path("runs"), run_dir=finetune_run, fresh=fresh
+        )
     document = write_folder(
         compact,
         out,

@@ -65,6 +65,12 @@ FinetuneRun = Annotated[
         metavar="DIR", help="Run folder of --finetune; one that was interrupted is gone on with."
     ),
 ]
+Fresh = Annotated[
+    bool,
+    typer.Option(
+        "--fresh", help="Let --finetune begin with first weights: a dense network at these widths."
+    ),
+]
 Rules = Annotated[
     list[str] | None,
     typer.Option(
@@ -109,12 +115,18 @@ def check_removal(prune: bool, **given: bool) -> None:
         )
 
 
-def check_finetune(recipe: str | None, run: Path | None, *, variants: bool) -> None:
+def check_finetune(recipe: str | None, run: Path | None, *, fresh: bool, variants: bool) -> None:
     """Refuse what does not go together with further training.
 
     Raises:
-        UsageError: A run folder without a recipe, or variants, which would keep the old weights.
+        UsageError: A run folder or first weights without a recipe, or variants, which would keep
+            the old weights.
     """
+    if fresh and recipe is None:
+        raise UsageError(
+            "--fresh says how --finetune begins, but nothing is trained",
+            hint="add --finetune RECIPE",
+        )
     if run is not None and recipe is None:
         raise UsageError(
             "--finetune-run says where --finetune trains, but nothing is trained",

@@ -11,7 +11,12 @@ if TYPE_CHECKING:
 
 
 def finetune_step(
-    compact: "CompactModel", recipe: str, *, runs: Path, run_dir: Path | None
+    compact: "CompactModel",
+    recipe: str,
+    *,
+    runs: Path,
+    run_dir: Path | None,
+    fresh: bool = False,
 ) -> "CompactModel":
     """Train a compact model further; return it with its new weights.
 
@@ -20,6 +25,7 @@ def finetune_step(
         recipe: A recipe's name, or its TOML file.
         runs: Where a new run folder is made.
         run_dir: This run folder instead: a new one, or one to go on with.
+        fresh: From first weights.
     """
     from compactmtl.cli.train_progress import TrainProgress  # the library imports torch
     from compactmtl.models.recipes import load
@@ -31,6 +37,7 @@ def finetune_step(
             done = finetune(
                 compact,
                 load(recipe, ()),
+                fresh=fresh,
                 root=runs,
                 run_dir=run_dir,
                 resume=run_dir is not None and (run_dir / "ckpt.pt").is_file(),

@@ -40,5 +40,6 @@ def show_finetuned(finetuned: Mapping[str, Any] | None) -> None:
         for task, metrics in finetuned["before"].items()
         for metric, value in metrics.items()
     ]
-    title = f"trained further for {finetuned['epochs']} epochs"
-    console.table(title, ["task", "metric", "compiled", "trained further"], rows)
+    how = "from first weights" if finetuned.get("fresh") else "further"
+    title = f"trained {how} for {finetuned['epochs']} epochs"
+    console.table(title, ["task", "metric", "compiled", f"trained {how}"], rows)

@@ -11,11 +11,12 @@ from compactmtl.cli.train_progress import TrainProgress
 from compactmtl.errors import DataError, MissingFileError
 from compactmtl.files import write_json
 from compactmtl.recipe import Recipe
-from compactmtl.study.cells import RunCell, make_cells, run_cells
+from compactmtl.study.cells import RunCell, make_cells
 from compactmtl.study.reproduce.estimate import Estimate, estimate
 from compactmtl.study.reproduce.plan import Plan, PlannedRow
 from compactmtl.study.reproduce.results import RECORD, record, results
 from compactmtl.study.reproduce.samples import Samples, check_samples
+from compactmtl.study.running import run_cells
 
 
 def check_and_estimate(
@@ -62,7 +63,7 @@ def run(plan: Plan, folder: Path, *, seeds: int, jobs: int, devices: Sequence[st
     assert samples is not None
     pictures = plan.table.pictures
     subjects = [planned.subject for planned in plan.rows]
-    cells = make_cells(subjects, seeds, folder, compiles=pictures)
+    cells = make_cells(subjects, seeds, folder, until="exported" if pictures else "scored")
     with console.progress("run", sum(not cell.is_done for cell in cells)) as advance:
 
         def done(cell: RunCell) -> None:

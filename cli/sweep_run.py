@@ -6,8 +6,9 @@ from typing import Any
 
 from compactmtl.cli.console import console
 from compactmtl.errors import TrainingError
-from compactmtl.study.cells import OnFailed, RunCell, make_cells
+from compactmtl.study.cells import RunCell, make_cells
 from compactmtl.study.grid import GridPoint
+from compactmtl.study.running import OnFailed
 from compactmtl.study.sweep import finish_sweep
 
 Run = Callable[[Sequence[RunCell], Callable[[RunCell], None], OnFailed], None]
@@ -20,7 +21,7 @@ def run(
     grid: Sequence[GridPoint], out: Path, do: Run, *, name: str, seeds: int, seconds: float
 ) -> tuple[dict[str, Any], Failed]:
     """Do the runs that are not done, measure all, write the record."""
-    cells = make_cells([point.subject for point in grid], seeds, out, compiles=True)
+    cells = make_cells([point.subject for point in grid], seeds, out, until="exported")
     left = [cell for cell in cells if not cell.is_done]
     if len(left) < len(cells):
         console.info(f"{len(cells) - len(left)} of {len(cells)} runs are finished already")

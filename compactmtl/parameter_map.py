@@ -39,6 +39,25 @@ def scatter(
     return result
 
 
+def cut(tensor: Tensor, entry: Mapping[str, Any]) -> Tensor:
+    """Return what a compact model holds of one of the original's tensors: the reverse of scatter.
+
+    Args:
+        tensor: At the original's shape.
+        entry: Its entry of ``plan["parameters"]``, with axes.
+    """
+    if not entry["shape"]:
+        return tensor.clone()
+    if (groups := entry.get("groups", 1)) > 1:
+        size, columns, *taps = entry["shape"]
+        wide = tensor.new_zeros(groups, size // groups, groups, columns, *taps)
+        for group, part in enumerate(tensor.chunk(groups)):
+            wide[group, :, group] = part
+        tensor = wide.reshape(size, groups * columns, *taps)
+    rows = compact_shape(entry)[0]
+    return tensor[index(entry["axes"], tensor.shape, rows)].clone()
+
+
 def _place(
     name: str,
     state: Mapping[str, Tensor],

@@ -79,11 +79,14 @@ class WeightingSection(Section):
 
 
 class TrainSection(Section):
-    """Epochs, optimiser (AdamW, decoupled decay) and schedule."""
+    """Epochs, optimiser (AdamW) and schedule."""
 
     epochs: int = Field(default=10, ge=1)
     lr: float = Field(default=1e-3, gt=0.0)
     weight_decay: float = Field(default=0.0, ge=0.0)
+    decay: Literal["decoupled", "coupled"] = "decoupled"
+    """Whether decay is apart from Adam's step (AdamW), or part of the gradient, as in plain Adam:
+    the optimiser of paper B's dense baselines."""
     lr_schedule: Literal["constant", "cosine", "steps"] = "cosine"
     lr_milestones: tuple[float, ...] = ()
     """Shares of all epochs after which ``steps`` multiplies the learning rate by ``lr_gamma``."""
@@ -189,7 +192,9 @@ class OverparamSection(Section):
 class SparsitySection(Section):
     """Group sparsity between ``start`` and ``stop`` (fractions of all epochs), then debias."""
 
-    schedule: Literal["constant", "ramp", "target"] = "target"
+    schedule: Literal["constant", "ramp", "target", "once"] = "target"
+    """``once``: no penalty; at ``start`` the groups of the smallest norms become zero, ``target``
+    of all, and stay so to the end."""
     lam: float = Field(default=1e-2, ge=0.0, allow_inf_nan=False)
     """Strength; for ``target`` the strength the controller starts from."""
     lam_rel: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
@@ -253,18 +258,22 @@ class Recipe(Section):
                 "replace all weights"
             )
         if sparsity is not None:
-            if sparsity.stop <= sparsity.start:
+            if sparsity.stop <= sparsity.start and sparsity.schedule != "once":
                 raise ValueError(
                     f"sparsity.stop (={sparsity.stop}) must be greater than "
                     f"sparsity.start (={sparsity.start})"
                 )
             targets = (sparsity.target, sparsity.target_macs, sparsity.target_latency_ms)
             num_targets = sum(target is not None for target in targets)
-            if num_targets != (sparsity.schedule == "target"):
+            if sparsity.schedule == "once" and (num_targets, sparsity.target) == (1, None):
+                raise ValueError(
+                    "schedule 'once' takes sparsity.target, the share of groups, and no cost"
+                )
+            if num_targets != (sparsity.schedule in ("target", "once")):
                 raise ValueError(
                     f"one of sparsity.target (={targets[0]}), target_macs (={targets[1]}) and "
-                    f"target_latency_ms (={targets[2]}) goes with schedule 'target' "
-                    f"and none with another (got schedule '{sparsity.schedule}')"
+                    f"target_latency_ms (={targets[2]}) goes with schedule 'target', the first "
+                    f"with 'once', and none with another (got schedule '{sparsity.schedule}')"
                 )
             if sparsity.by == "weight" and num_targets and sparsity.target is None:
                 raise ValueError(

@@ -5,13 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from paired import Row, read_rows, write_rows
 from plan import BASELINE, LEARNING_RATES, MIDDLE, STUDIES, TUNING_SEED, Cell
 
-from compactmtl.environment import environment
-from compactmtl.files import write_json
 from compactmtl.multitask.delta import relative_gain
 
-Result = dict[str, Any]
+QUESTION = "accuracy of every system of the paper at paired seeds"
 
 
 class Results:
@@ -19,9 +18,8 @@ class Results:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        rows = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else []
-        self._rows: dict[Cell, Result] = {}
-        for row in rows:
+        self._rows: dict[Cell, Row] = {}
+        for row in read_rows(path):
             cell = Cell(row["study"], row["system"], row["lr"], row["seed"])
             planned = cell.study in STUDIES and cell.system in STUDIES[cell.study].systems
             if planned and row["plan"] == fingerprint(cell):
@@ -30,7 +28,7 @@ class Results:
     def __contains__(self, cell: Cell) -> bool:
         return cell in self._rows
 
-    def __getitem__(self, cell: Cell) -> Result:
+    def __getitem__(self, cell: Cell) -> Row:
         return self._rows[cell]
 
     def add(self, cell: Cell, val: Any, test: Any) -> None:
@@ -45,15 +43,7 @@ class Results:
             "test": test,
         }
         rows = sorted(self._rows.items(), key=lambda item: json.dumps(vars(item[0])))
-        write_json(
-            self.path,
-            {
-                "format_version": 1,
-                "question": "accuracy of every system of the paper at paired seeds",
-                "environment": environment(),
-                "cells": [row for _, row in rows],
-            },
-        )
+        write_rows(self.path, QUESTION, [row for _, row in rows])
 
     def learning_rate(self, study: str, system: str) -> float | None:
         """Return the tried rate that is best on the validation split; None until all are there.

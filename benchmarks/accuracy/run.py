@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from plan import LEARNING_RATES, STUDIES, TUNING_SEED, Cell
 from results import Results
 from table import lines
@@ -18,7 +20,8 @@ from table import lines
 from compactmtl.files import read_json
 from compactmtl.models.recipes import load
 from compactmtl.recipe import to_toml
-from compactmtl.study.cells import RunCell, run_cells
+from compactmtl.study.cells import RunCell
+from compactmtl.study.running import run_cells
 from compactmtl.study.subjects import Subject
 from compactmtl.training.logs import read_log
 

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from compactmtl.files import write_text
+from compactmtl.report.compare_costs import cost_section
 from compactmtl.report.figures import FAINT, TASK_COLOURS, new_figure, to_div
 from compactmtl.report.html import Html, h, section, table
 from compactmtl.report.style import CSS
@@ -49,6 +50,7 @@ def write_page(path: Path, document: Document) -> Path:
             h("h1", "Paired comparison"),
             h("p", f"Test split, last epoch; finished seeds: {counts}.", class_="lead"),
             section("Differences", _differences(document, labels)),
+            cost_section(document, firsts),
             *charts,
         ),
     )

@@ -9,10 +9,11 @@ from compactmtl.sparsity.census import (
 )
 from compactmtl.sparsity.channel_groups import ChannelGroups
 from compactmtl.sparsity.groups import groups, skipped_layers
+from compactmtl.sparsity.one_shot import prune_smallest
 from compactmtl.sparsity.optimizer import ProximalAdamW
 from compactmtl.sparsity.prox import group_prox, l1_prox, sparse_group_prox
 from compactmtl.sparsity.schedule import Schedule
-from compactmtl.sparsity.schedules import Constant, Ramp, make_schedule
+from compactmtl.sparsity.schedules import Constant, Once, Ramp, make_schedule
 from compactmtl.sparsity.target import Target
 from compactmtl.sparsity.target_cost import TargetCost
 from compactmtl.sparsity.zero_mask import apply_zero_mask
@@ -22,6 +23,7 @@ __all__ = [
     "ChannelGroups",
     "Constant",
     "LayerCensus",
+    "Once",
     "ProximalAdamW",
     "Ramp",
     "Schedule",
@@ -35,6 +37,7 @@ __all__ = [
     "groups",
     "l1_prox",
     "make_schedule",
+    "prune_smallest",
     "skipped_layers",
     "sparse_group_prox",
 ]

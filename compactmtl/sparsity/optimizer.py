@@ -25,7 +25,7 @@ METRICS = ("corrected", "reference")
 class ProximalAdamW(AdamW):
     """Minimise loss + lam * sum_g ((1 - a) sqrt(n_g) ||W_g|| + a ||W_g||_1) with exact zeros.
 
-    A step is AdamW's own (torch's code, decoupled decay included), then the proximal operator of
+    A step is AdamW's own (torch's code, decay included), then the proximal operator of
     the penalty. Adam moves x by -lr * m_hat / d with d = sqrt(v / (1 - b2^t)) + eps, which is a
     step in the metric D / lr; for a = 0 the proximal step in that metric is
 
@@ -47,7 +47,9 @@ class ProximalAdamW(AdamW):
         lr: Learning rate.
         betas: Adam's decay rates.
         eps: Added to the metric.
-        weight_decay: Decoupled decay.
+        weight_decay: Decay of the weights.
+        decoupled: Decay apart from Adam's step; False: as part of the gradient, which is
+            ``torch.optim.Adam``.
         metric: "corrected" is Adam's metric. "reference" is sqrt(v) + eps without bias correction,
             as the authors' code has it: thresholds are 1/sqrt(1-b2^t) too strong (32 times at step
             1, 1.3 times at 1000).
@@ -75,6 +77,7 @@ class ProximalAdamW(AdamW):
         weight_decay: float = 1e-2,
         metric: str = "corrected",
         l1_share: float = 0.0,
+        decoupled: bool = True,
         foreach: bool | None = None,
     ) -> None:
         if metric not in METRICS:
@@ -99,7 +102,9 @@ class ProximalAdamW(AdamW):
             "metric": metric,
             "l1_share": l1_share,
             "max_zero_groups": None,
+            "decoupled": decoupled,
         }
+        self._set_decay()
 
     @property
     def lam(self) -> float:
@@ -220,6 +225,7 @@ class ProximalAdamW(AdamW):
             )
         strengths = [param_group["lam"] for param_group in self.param_groups]
         super().load_state_dict(state_dict)
+        self._set_decay()  # AdamW takes over no state with coupled decay
         for param_group, lam in zip(self.param_groups, strengths, strict=True):
             param_group.setdefault("lam", lam)
         self.max_zero_groups = state_dict.get("max_zero_groups")
@@ -228,6 +234,10 @@ class ProximalAdamW(AdamW):
             for group in self._channel_groups:
                 mask = live[group.name].to(device=group.parameter.device, dtype=torch.bool)
                 self._live[group.name] = mask
+
+    def _set_decay(self) -> None:
+        for param_group in self.param_groups:
+            param_group["decoupled_weight_decay"] = self._options["decoupled"]
 
     def _stepped(self, group: ChannelGroups, settings: dict[str, Any]) -> Stepped:
         def metric(part: slice) -> Tensor:

@@ -1,4 +1,4 @@
-"""The schedules a recipe can name: constant, ramp, and ramp until the target is reached."""
+"""The schedules a recipe can name: constant, ramp, ramp until the target is reached, once."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -28,6 +28,23 @@ class Ramp(Schedule):
         return self.lam * (progress - self.start) / (self.stop - self.start)
 
 
+class Once(Schedule):
+    """No penalty at all; at start the smallest groups become zero, ``target`` of all of them.
+
+    Args:
+        target: Wanted share of zero groups.
+        start: Progress at which that happens.
+    """
+
+    def __init__(self, target: float, start: float) -> None:
+        super().__init__(0.0, start, 1.0)
+        self.target = target
+
+    def strength(self, progress: float, group_sparsity: float) -> float:
+        """Return 0."""
+        return 0.0
+
+
 def make_schedule(
     section: "SparsitySection", measure: Callable[[], float] | None = None
 ) -> Schedule:
@@ -45,6 +62,9 @@ def make_schedule(
         return Constant(lam, section.start, section.stop)
     if section.schedule == "ramp":
         return Ramp(lam, section.start, section.stop)
+    if section.schedule == "once":
+        assert section.target is not None, "the recipe checks that"
+        return Once(section.target, section.start)
     if section.target is not None:
         return Target(section.target, lam, section.start, section.stop)
     wanted = section.target_macs or section.target_latency_ms

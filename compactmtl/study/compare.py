@@ -9,8 +9,10 @@ from compactmtl.environment import environment
 from compactmtl.errors import UsageError
 from compactmtl.files import read_json, write_json
 from compactmtl.multitask.delta import HIGHER_IS_BETTER, relative_gain
-from compactmtl.study.cells import RunCell, make_cells, run_cells
+from compactmtl.study.cells import RunCell, make_cells
+from compactmtl.study.costs import Costs, costs
 from compactmtl.study.paired import Cell, Difference, cell, difference
+from compactmtl.study.running import run_cells
 from compactmtl.study.subjects import Subject
 from compactmtl.training.logs import read_log
 from compactmtl.training.selection import mean_of_last
@@ -46,6 +48,7 @@ class Study:
         val_last: Means over the last ten epochs on the validation split.
         delta_m: Mean relative gain over all metrics and tasks, in percent, by subject; it has no
             cell for the first one, which is 0 by definition.
+        costs: What subjects cost compiled, and their zeros, where one of them is sparse.
         notes: What could not be computed, and why.
         done: Finished seeds by subject.
     """
@@ -55,6 +58,7 @@ class Study:
     test: tuple[Row, ...]
     val_last: tuple[Row, ...]
     delta_m: dict[str, Cell]
+    costs: Costs
     done: dict[str, int]
     notes: tuple[str, ...]
 
@@ -81,13 +85,15 @@ def compare(
     """Train every subject with every seed, score all on the test split, compare by seed.
 
     Seeds are paired: runs of one seed see the same batches and, where networks are alike, start
-    from the same weights. What is finished in ``root`` is not done again.
+    from the same weights. What is finished in ``root`` is not done again. Where a subject is
+    sparse, all are compiled, too, which tells what they cost.
 
     Raises:
         RefusedError: ``root`` holds runs of another recipe under the same label.
         TrainingError: A run failed; what is finished stays.
     """
-    cells = make_cells(subjects, seeds, root)
+    is_sparse = any(subject.recipe.sparsity is not None for subject in subjects)
+    cells = make_cells(subjects, seeds, root, until="compiled" if is_sparse else "scored")
     run_cells(cells, jobs=jobs, devices=devices, on_done=on_done)
     study = summarise(subjects, cells)
     write_json(root / RECORD, study.to_dict())
@@ -104,7 +110,8 @@ def summarise(subjects: Sequence[Subject], cells: Sequence[RunCell]) -> Study:
             metrics = next(iter(read_json(each.scores)["metrics"].values()))
             _collect(test[each.subject.label], each.seed, metrics)
             _collect(last[each.subject.label], each.seed, mean_of_last(read_log(each.run)))
-    delta_m, notes = {}, []
+    delta_m = {}
+    cost, notes = costs(cells)
     for label in labels[1:]:
         try:
             gains = _gains(test[label], test[labels[0]])
@@ -119,6 +126,7 @@ def summarise(subjects: Sequence[Subject], cells: Sequence[RunCell]) -> Study:
         test=_rows(labels, test),
         val_last=_rows(labels, last),
         delta_m=delta_m,
+        costs=cost,
         done={
             label: sum(each.is_done for each in cells if each.subject.label == label)
             for label in labels

@@ -18,9 +18,11 @@ from typing import Any
 
 from compactmtl.errors import MissingExtraError, TrainingError, UsageError
 from compactmtl.recipe import to_toml
-from compactmtl.study.cells import OnFailed, RunCell, run_cell
+from compactmtl.study.cells import RunCell
 from compactmtl.study.children import Children
 from compactmtl.study.ray_probe import Resources, living_nodes
+from compactmtl.study.running import OnFailed
+from compactmtl.study.steps import run_cell
 
 MAX_RETRIES = 20
 """How often a run may lose its node before it counts as failed."""
@@ -103,7 +105,7 @@ def run_on_ray(
                 on_done(cell)
             else:
                 message, hint = failure
-                name = f"{cell.subject.label}, seed {cell.seed}: "
+                name = f"{cell.name}: "
                 on_failed(cell, TrainingError(name + message.removeprefix(name), hint=hint))
     finally:
         ray.shutdown()  # what still runs is ended with its processes

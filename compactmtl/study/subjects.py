@@ -3,20 +3,41 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from compactmtl.errors import UsageError
 from compactmtl.models.recipes import load
 from compactmtl.recipe import Recipe
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+FROM = "@"
+"""Before a subject's label in ``train.init``: that subject's run of the same seed."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A label and the recipe it stands for; the study sets the seed."""
+    """A label and the recipe it stands for; the study sets the seed.
+
+    Attributes:
+        label: Names its folder.
+        recipe: What each of its runs does.
+        control: "widths": the recipe trains, from first weights, what was compiled of the run of
+            ``of``. "one-shot": the recipe prunes as many groups as that run did, and trains on for
+            as long.
+        of: The label of the sparse subject that it controls for.
+    """
 
     label: str
     recipe: Recipe
+    control: Literal["", "widths", "one-shot"] = ""
+    of: str = ""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Labels of the subjects whose run of a seed must be finished before this one's begins."""
+        init = self.recipe.train.init or ""
+        start = (init.removeprefix(FROM),) if init.startswith(FROM) else ()
+        return (*start, *((self.of,) if self.of else ()))
 
 
 def parse_subject(text: str, settings: tuple[str, ...] = ()) -> Subject:
@@ -53,7 +74,8 @@ def parse_subjects(texts: list[str], settings: tuple[str, ...] = ()) -> list[Sub
     """Read several; the first is the baseline.
 
     Raises:
-        UsageError: Fewer than two, a label twice, or subjects with different tasks.
+        UsageError: Fewer than two, a label twice, subjects with different tasks, or a subject that
+            starts from one that is not before it.
     """
     subjects = [parse_subject(text, settings) for text in texts]
     if len(subjects) < 2:
@@ -71,4 +93,12 @@ def parse_subjects(texts: list[str], settings: tuple[str, ...] = ()) -> list[Sub
                 f"`{subject.label}` has the tasks {', '.join(subject.recipe.tasks)}, "
                 f"`{labels[0]}` has {', '.join(subjects[0].recipe.tasks)}: nothing to pair"
             )
+    for index, subject in enumerate(subjects):
+        for label in subject.needs:
+            if label not in labels[:index]:
+                raise UsageError(
+                    f"`{subject.label}` starts from `{FROM}{label}`, and no subject before it is "
+                    "called so",
+                    hint=f"before it are: {', '.join(labels[:index]) or 'none'}",
+                )
     return subjects

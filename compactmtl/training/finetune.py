@@ -1,4 +1,4 @@
-"""Train a compact model further by a recipe, in a run folder of its own."""
+"""Train a compact model further, or from first weights of its own, in a run folder of its own."""
 
 import copy
 import dataclasses
@@ -18,13 +18,14 @@ from compactmtl.errors import RecipeError, UsageError
 from compactmtl.multitask.evaluate import evaluate
 from compactmtl.multitask.task import Task
 from compactmtl.recipe import Recipe
-from compactmtl.training.assemble import assemble
+from compactmtl.training.assemble import assemble, initial_network
 from compactmtl.training.fit import FitResult, Metrics, fit
+from compactmtl.training.fresh import start_afresh
 from compactmtl.training.logs import finite
 from compactmtl.training.processes import launched_processes
 from compactmtl.training.reporter import NullReporter, Reporter
 
-SUFFIX = "-finetune"
+FURTHER, AFRESH = "-finetune", "-fresh"
 """Behind the recipe's name: its checkpoint holds a compact model, not the recipe's network."""
 
 
@@ -44,6 +45,7 @@ def finetune(
     compact: CompactModel,
     recipe: Recipe,
     *,
+    fresh: bool = False,
     root: Path = Path("runs"),
     run_dir: Path | None = None,
     resume: bool = False,
@@ -59,10 +61,15 @@ def finetune(
     the run folder has its own recipe, log and checkpoint, and can be resumed by calling this again
     with the same compact model.
 
+    With ``fresh`` it is trained from scratch: what would a dense network of these widths have
+    learned, without sparsity? ``start_afresh`` says how its first weights are drawn.
+
     Args:
         compact: What ``compress`` returned or a compact folder holds; it is not changed.
         recipe: Without [overparam], [sparsity], ``train.init`` and ``check.zero_groups``, which
             mean nothing here; its tasks are the model's outputs.
+        fresh: Begin with first weights by the recipe's seed, not with those that were compiled; the
+            recipe's network must then be the one that was compiled.
         root: A new folder ``<recipe>-finetune-<time>-<seed>`` is made here.
         run_dir: This new folder instead; with ``resume`` the folder of the run to go on with.
         resume: Go on where ``run_dir`` was saved last.
@@ -75,10 +82,12 @@ def finetune(
     Raises:
         RecipeError: The recipe asks for what cannot be done to a compact model.
         UsageError: The model takes several inputs, or another size than the images have.
+        WeightsError: ``fresh``, and the recipe's network is another one.
         CompactMTLError: As ``fit``.
     """
-    _check(compact, recipe)
-    recipe = recipe.model_copy(update={"name": recipe.name + SUFFIX})
+    _check(compact, recipe, fresh=fresh)
+    suffix = AFRESH if fresh else FURTHER
+    recipe = recipe.model_copy(update={"name": recipe.name + suffix})
     reporter = NullReporter() if reporter is None else reporter
     module = copy.deepcopy(compact.module)
     named = module.register_forward_hook(_name_outputs(compact.manifest.output_names))
@@ -88,6 +97,8 @@ def finetune(
     )  # fmt: skip
     _check_images(compact, recipe, parts.val_data)
     before = _metrics(module, parts.val_data, parts.tasks, recipe)
+    if fresh:
+        start_afresh(module, compact.plan["parameters"], initial_network(recipe, parts.tasks))
     result = fit(
         recipe, root=root, run_dir=run_dir, resume=resume, reporter=reporter, loggers=loggers,
         model=module, train_data=parts.train_data, val_data=parts.val_data, tasks=parts.tasks,
@@ -100,20 +111,21 @@ def finetune(
             "recipe": recipe.to_dict(),
             "run": str(result.run_dir),
             "epochs": recipe.train.epochs,
+            "fresh": fresh,
             "before": finite(before),
             "after": finite(result.metrics),
         },
         notes=[
             *compact.report.notes,
-            f"compiled exactly, then trained further for {recipe.train.epochs} epochs: what was "
-            "verified are the weights before",
+            f"compiled exactly, then trained {'from first weights' if fresh else 'further'} for "
+            f"{recipe.train.epochs} epochs: what was verified are the weights before",
         ],
     )
     trained = dataclasses.replace(compact, module=module, report=report)
     return Finetuned(trained, before, result)
 
 
-def _check(compact: CompactModel, recipe: Recipe) -> None:
+def _check(compact: CompactModel, recipe: Recipe, *, fresh: bool) -> None:
     """Refuse what cannot be honoured."""
     meaningless = {
         "overparam": recipe.overparam is not None,
@@ -132,6 +144,11 @@ def _check(compact: CompactModel, recipe: Recipe) -> None:
         raise UsageError(
             f"a compact model is trained further by one process, not by {launched_processes()}",
             hint="it is a plain module: train it under DistributedDataParallel in your own loop",
+        )
+    if fresh and recipe.model.pretrained is not None:
+        raise RecipeError(
+            f"recipe `{recipe.name}` sets `model.pretrained`, and --fresh draws first weights",
+            hint="take a recipe without it",
         )
     outputs = compact.manifest.output_names
     if set(recipe.tasks) != set(outputs):

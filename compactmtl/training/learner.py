@@ -37,7 +37,7 @@ from compactmtl.training.by_gradient import backward_by_gradient
 from compactmtl.training.learning_rate import lr_factor
 from compactmtl.training.micro_batch import MicroBatch, micro_batches, micro_batches_here
 from compactmtl.training.optimizers import MAIN, Optimizers
-from compactmtl.training.penalty import Penalty, check_alive, freeze
+from compactmtl.training.penalty import Penalty, check_alive
 from compactmtl.training.phases import Phase, after_stop, is_overparam, is_sparse
 from compactmtl.training.placement import as_run, laid_out
 from compactmtl.training.processes import Processes
@@ -113,8 +113,8 @@ class Learner:
             self.set_up()
         if self.penalty is not None and self.penalty.schedule.stopped:
             phase = after_stop(phase)  # the target was reached before the phase was over
-        if phase in ("debias", "overparam-debias"):
-            freeze(self.optimizers.main)
+        if self.penalty is not None and phase in ("debias", "overparam-debias"):
+            self.penalty.end(self.optimizers.main, self.groups)
         self.phase = phase
         self.module.train()
 

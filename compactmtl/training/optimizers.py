@@ -16,7 +16,7 @@ MAIN = "main"
 
 
 class Optimizers(Mapping[str, Optimizer]):
-    """One optimiser in every phase, ``ProximalAdamW``, which is AdamW while its lam is 0.
+    """One optimiser in every phase, ``ProximalAdamW``: AdamW while its lam is 0, or plain Adam.
 
     So phases and recipes compare fairly: same steps, same weight decay. An expanded network whose
     m are trained apart has an Adam of its own for each task's m too.
@@ -52,6 +52,7 @@ class Optimizers(Mapping[str, Optimizer]):
             lam=0.0,
             metric="corrected" if sparsity is None else sparsity.metric,
             l1_share=0.0 if sparsity is None else sparsity.l1_share,
+            decoupled=train.decay == "decoupled",
         )
         self._all: dict[str, Optimizer] = {MAIN: self.main}
         self.iterative = iterative_mode(overparam) if is_expanded(model) else "none"

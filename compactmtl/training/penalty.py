@@ -13,11 +13,13 @@ from compactmtl.errors import RecipeError, TrainingError
 from compactmtl.recipe import Recipe
 from compactmtl.sparsity import (
     ChannelGroups,
+    Once,
     ProximalAdamW,
     Target,
     TargetCost,
     group_sparsity,
     make_schedule,
+    prune_smallest,
 )
 from compactmtl.training.phases import whole_epochs
 from compactmtl.training.seeding import preserved_rng
@@ -80,6 +82,16 @@ class Penalty:
         """Pass on how many groups may be zero by now: a lam far too large kills none early."""
         num_groups = sum(group.num_groups for group in groups)
         optimizer.max_zero_groups = self.schedule.max_zero_groups(num_groups)
+
+    def end(self, optimizer: ProximalAdamW, groups: Sequence[ChannelGroups]) -> None:
+        """Begin the debias phase: what is zero stays zero, after one-shot pruning if asked for.
+
+        Raises:
+            UsageError: So many groups cannot be pruned.
+        """
+        if isinstance(self.schedule, Once) and not optimizer.frozen:
+            prune_smallest(groups, self.schedule.target)
+        freeze(optimizer)
 
     def missed(self, groups: Sequence[ChannelGroups]) -> str:
         """Say by how much the run is away from its target now; "" if it is near, or has none."""

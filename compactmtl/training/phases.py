@@ -33,8 +33,8 @@ def phases(recipe: Recipe) -> list[Phase]:
     """Return the phase of each epoch.
 
     "overparam" until ``overparam.until``; "sparse" from ``sparsity.start`` to ``sparsity.stop``;
-    "debias", with the zeros frozen, after it; "dense" where neither applies, "overparam-sparse" and
-    "overparam-debias" where both do.
+    "debias", with the zeros frozen, after it (with schedule "once" from the start); "dense" where
+    neither applies, "overparam-sparse" and "overparam-debias" where both do.
 
     Raises:
         RecipeError: A phase the recipe asks for would get no epoch.
@@ -48,7 +48,11 @@ def phases(recipe: Recipe) -> list[Phase]:
     if recipe.sparsity is not None:
         start = epoch_at(recipe.sparsity.start, epochs)
         stop = epoch_at(recipe.sparsity.stop, epochs)
-        _needs_epochs("sparsity", start, stop, epochs)
+        if recipe.sparsity.schedule == "once":
+            stop = start
+            _needs_epochs("sparsity", start, epochs, epochs)
+        else:
+            _needs_epochs("sparsity", start, stop, epochs)
         for epoch in range(start, epochs):
             phase: Phase = "sparse" if epoch < stop else "debias"
             result[epoch] = _TOGETHER[phase] if result[epoch] == "overparam" else phase

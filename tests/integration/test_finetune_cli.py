@@ -83,6 +83,7 @@ def test_the_verb_trains_what_it_compiled(folder, monkeypatch) -> None:
     typed = ["compress", "runs/smoke", "--prune-zero-channels", "-o", "typed"]
     assert run([*typed, "--variants", "--finetune", "further.toml"]) == 2  # one model is trained
     assert run([*typed, "--finetune-run", "runs/typed"]) == 2  # by which recipe?
+    assert run([*typed, "--fresh"]) == 2
     assert not Path("typed").exists()
     assert run([*typed, "--finetune", "further.toml", "--finetune-run", "runs/typed"]) == 0
     told = json.loads(Path("typed/report.json").read_text())

@@ -153,7 +153,7 @@ def test_a_node_that_is_killed_loses_nothing_and_nothing_is_done_twice(
     found, nodes = cluster
     node = nodes.pop(0)
     subjects = [parse_subject(f"{name}=rooms-smoke") for name in "abcd"]
-    cells = make_cells(subjects, 1, tmp_path, compiles=True)
+    cells = make_cells(subjects, 1, tmp_path, until="exported")
     done, failed = [], []
 
     def kill_in_the_middle():

@@ -30,7 +30,7 @@ def write_sweep(root: Path, *, without: tuple[str, ...] = ()):
         without: Labels whose runs are not finished.
     """
     _, grid = make_grid("rooms-dense", lams=LAMS, task_sets=["seg,depth", "seg"])
-    cells = make_cells([point.subject for point in grid], SEEDS, root, compiles=True)
+    cells = make_cells([point.subject for point in grid], SEEDS, root, until="exported")
     lams = {point.subject.label: point.lam for point in grid}
     for cell in cells:
         if cell.subject.label not in without:

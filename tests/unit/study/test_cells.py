@@ -10,9 +10,10 @@ from dataclasses import replace
 import pytest
 
 from compactmtl.errors import TrainingError
-from compactmtl.study import cells as module
-from compactmtl.study.cells import make_cells, run_cells
+from compactmtl.study import steps as module
+from compactmtl.study.cells import make_cells
 from compactmtl.study.children import Children
+from compactmtl.study.running import run_cells
 from compactmtl.study.subjects import parse_subject
 
 REAL_FLOCK = fcntl.flock
@@ -63,7 +64,7 @@ def test_a_run_killed_before_its_first_epoch_starts_again(cell, verbs):
 
 
 def test_a_run_that_compiles_goes_on_at_the_step_where_it_was(cell, verbs):
-    compiled = replace(cell, compiles=True)
+    compiled = replace(cell, until="exported")
     run(compiled)
     assert verbs == ["train", "evaluate", "compress", "export"]
     (cell.compact / "dense.onnx.json").unlink()
