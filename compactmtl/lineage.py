@@ -11,6 +11,9 @@ from compactmtl.files import fingerprint, read_json, sha256
 MODEL = "model.pt2"
 """The compact model, from which everything else in its folder must descend."""
 
+PARTS = "parts.json"
+"""What names the parts of a compact network that is no single graph; it has no ``model.pt2``."""
+
 VARIANTS = "variants"
 """Folder in a compact folder that holds the same network by other plans, one folder each."""
 
