@@ -56,16 +56,23 @@ def sidecar_path(artefact: Path) -> Path:
     return artefact.with_name(artefact.name + ".json")
 
 
+def is_network(folder: Path) -> bool:
+    """Tell whether a folder holds a compact network in parts."""
+    return (folder / PARTS).is_file()
+
+
 def read_lineage(folder: Path) -> Lineage:
-    """Sort a compact folder's artefacts into descendants of its ``model.pt2`` and strangers.
+    """Sort a compact folder's artefacts into descendants of its model and strangers.
+
+    The model is ``model.pt2``, or ``parts.json`` of a network in parts.
 
     An artefact descends when its bytes are those its sidecar names, and the parent the sidecar
     names is the present model or another descendant (an engine built from an ONNX file).
 
     Raises:
-        MissingFileError: The folder holds no ``model.pt2``.
+        MissingFileError: The folder holds none of the two.
     """
-    model = folder / MODEL
+    model = folder / (PARTS if is_network(folder) else MODEL)
     if not model.is_file():
         raise MissingFileError(
             f"`{folder}` holds no {MODEL}",
@@ -100,7 +107,7 @@ def read_lineage(folder: Path) -> Lineage:
             parent = _parent(artefact)
             strangers[name] = (
                 f"was made from another {parent.get('file', 'file')} "
-                f"({str(parent.get('sha256'))[:12]}) than the present {MODEL}"
+                f"({str(parent.get('sha256'))[:12]}) than the present {model.name}"
             )
     return Lineage(
         artefacts=tuple(descendants[name] for name in sorted(descendants)),

@@ -189,6 +189,7 @@ def compress(
                     subject.samples,
                     names,
                 )
+            exact = None if subject.site is None else compact64
             del quartet, compact64  # several times the weights,
             gc.collect()  # and graphs refer to themselves
         with passes.run("count"):
@@ -219,6 +220,7 @@ def compress(
                 report,
                 plan_document(facts, chosen, compact, layouts, pruned=prune_zero_channels),
                 why(facts, chosen, layouts, names, cost=cost.name, pruned=prune_zero_channels),
+                exact,
             )
             if subject.site is not None:
                 report.part = check_whole(subject.site, result)

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from compactmtl.compact import CompactModel, Cost, InputSpec
 from compactmtl.compact_network import CompactNetwork, NetworkManifest, NetworkReport
 from compactmtl.compiler.call import Call, ExampleInputs, as_call
-from compactmtl.compiler.part import inputs_of_part
-from compactmtl.compiler.precision import double_copy
+from compactmtl.compiler.part import in_double_itself, inputs_of_part
 from compactmtl.compiler.stitch import stitch
 from compactmtl.compiler.whole import (
     TOLERANCE_64,
@@ -23,7 +22,6 @@ from compactmtl.compiler.whole import (
     run,
 )
 from compactmtl.errors import UsageError, VerificationError
-from compactmtl.graph_mode import modal
 from compactmtl.overparam import contract, is_expanded
 from compactmtl.static_parts import InParts
 
@@ -127,6 +125,8 @@ def compress_network(
         parent=dict(parent),
         recipe=recipe,
     )
+    for compiled in parts.values():
+        compiled.exact = None  # twice the weights, and proved with
     return CompactNetwork(
         module=_stitched(used, parts),
         dense=_stitched(used, {name: _twin(part) for name, part in parts.items()}),
@@ -173,9 +173,7 @@ def _check(
     """
     after = _stitched(used, parts)
     before64 = double_network(network)
-    wide = {
-        name: replace(part, module=modal(double_copy(part.module))) for name, part in parts.items()
-    }
+    wide = {name: in_double_itself(part) for name, part in parts.items()}
     after64 = _stitched(double_network(used), wide)
     found: list[Change] = []
     worst = 0.0

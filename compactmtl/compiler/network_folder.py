@@ -9,6 +9,7 @@ from torch import Tensor
 from compactmtl.compact_network import CompactNetwork
 from compactmtl.compiler.call import Inputs
 from compactmtl.compiler.folder import FORMAT_VERSION, fill, write_inputs, write_whole
+from compactmtl.compiler.network_report import as_one
 from compactmtl.compiler.part import inputs_of_part
 from compactmtl.environment import environment
 from compactmtl.files import make_folder, sha256, write_json
@@ -57,6 +58,7 @@ def write_network(
             "source": {**compact.manifest.parent, "run": run},
             "model": {"file": PARTS, "sha256": sha256(new / PARTS)},
             "tasks": compact.manifest.tasks,
+            **as_one(compact.report),
             **compact.report.to_dict(),
             "environment": environment(),
         }

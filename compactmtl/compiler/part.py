@@ -171,6 +171,12 @@ def check_whole(site: Site, compact: CompactModel) -> dict[str, Any]:
     }
 
 
+def in_double_itself(compact: CompactModel) -> CompactModel:
+    """Return a part that was just compiled as it was before its weights were rounded."""
+    assert compact.exact is not None
+    return replace(compact, module=modal(double_copy(compact.exact)))
+
+
 def _change_in_double(site: Site, compact: CompactModel, call: Call, found: Change) -> Change:
     """Return the change in float64, where rounding cannot be its reason.
 
@@ -181,8 +187,7 @@ def _change_in_double(site: Site, compact: CompactModel, call: Call, found: Chan
     message += f"{TOLERANCE:.0e} and no other choice"
     hint = "the part alone is exact: does its forward depend on anything but its inputs?"
     before, call = double_network(site.network), in_double(call)
-    wide = replace(compact, module=modal(double_copy(compact.module)))
-    after = stitch(copy.deepcopy(before), wide)
+    after = stitch(copy.deepcopy(before), in_double_itself(compact))
     try:
         found = change(run(before, call), run(after, call))
     except RuntimeError as error:

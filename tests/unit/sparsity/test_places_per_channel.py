@@ -29,10 +29,12 @@ def test_a_channel_is_one_group():
     model = Flattened()
     (group,) = groups(model)
     kernel = model.read.weight.detach().view(5, 3, 4)
-    assert group.num_groups == 3 and group.scale == pytest.approx(math.sqrt(20))
+    assert group.num_groups == 3
+    assert group.scale == pytest.approx(math.sqrt(20))
     torch.testing.assert_close(group.norms(), kernel.norm(dim=(0, 2)))
     group.clear(torch.tensor([False, True, False]))
-    assert (model.read.weight[:, 4:8] == 0).all() and (model.read.weight[:, :4] != 0).all()
+    assert (model.read.weight[:, 4:8] == 0).all()
+    assert (model.read.weight[:, :4] != 0).all()
     assert group.is_zero().tolist() == [False, True, False]
     (each,) = groups(Flattened(places=1))
     assert each.num_groups == 12
