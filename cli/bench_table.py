@@ -49,7 +49,7 @@ def _show_parts(record: "BenchRecord") -> None:
     if found:
         parts = list(dict.fromkeys(part for times in found.values() for part in times))
         rows = [[name, *(times.get(part, 0.0) for part in parts)] for name, times in found.items()]
-        console.table("median ms of the parts, one thread", ["", *parts], rows)
+        console.table("median CPU ms of the parts", ["", *parts], rows)
 
 
 def exit_code(*found: CompactMTLError | None) -> int:

@@ -12,7 +12,7 @@ CALLS = 11
 
 
 def parts_ms(path: Path, inputs: Mapping[str, Array]) -> dict[str, float]:
-    """Return the median wall time of each part in a call, and of what stands between them.
+    """Return the median CPU time of each part in a call, and of what stands between them.
 
     Args:
         path: The whole network's artefact.

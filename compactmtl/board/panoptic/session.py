@@ -54,12 +54,12 @@ class PanopticSession:
         )
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Run once; ``times_ms`` then says how long each part took, and what is between them."""
+        """Run once; ``times_ms`` is then the CPU time of each part, and of what is between them."""
         self.times_ms = {}
-        started = time.perf_counter_ns()
+        started = time.process_time_ns()
         found = self._pipeline(inputs["image"])
         in_parts = sum(self.times_ms.values())
-        self.times_ms[BETWEEN] = (time.perf_counter_ns() - started) / 1e6 - in_parts
+        self.times_ms[BETWEEN] = (time.process_time_ns() - started) / 1e6 - in_parts
         return found
 
     def bind(self, inputs: Mapping[str, Array]) -> Callable[[], object]:
@@ -68,9 +68,9 @@ class PanopticSession:
 
     def _timed(self, name: str, session: OnnxSession) -> Part:
         def call(arrays: Mapping[str, Array]) -> Mapping[str, Array]:
-            started = time.perf_counter_ns()
+            started = time.process_time_ns()
             found = session(arrays)
-            self.times_ms[name] = (time.perf_counter_ns() - started) / 1e6
+            self.times_ms[name] = (time.process_time_ns() - started) / 1e6
             return found
 
         return call
