@@ -28,6 +28,7 @@ def show(record: "BenchRecord", path: Path | None) -> None:
         console.table("", table.RATIO_COLUMNS, table.ratio_rows(record))
     if record.baseline:
         console.table("", table.BASELINE_COLUMNS, table.baseline_rows(record))
+    _show_parts(record)
     show_roofline(record)
     show_paced(record)
     if lines := lines_of_device(record.device) + lines_of_gpu(record.device):
@@ -40,6 +41,15 @@ def show(record: "BenchRecord", path: Path | None) -> None:
         console.warn(reason)
     console.info(f"verdict: {record.verdict}" + (f"; wrote {path}" if path else ""))
     console.result(record.model_dump(mode="json"))
+
+
+def _show_parts(record: "BenchRecord") -> None:
+    """Print where the time of networks in parts goes."""
+    found = {name: each.parts_ms for name, each in record.candidates.items() if each.parts_ms}
+    if found:
+        parts = list(dict.fromkeys(part for times in found.values() for part in times))
+        rows = [[name, *(times.get(part, 0.0) for part in parts)] for name, times in found.items()]
+        console.table("median CPU ms of the parts", ["", *parts], rows)
 
 
 def exit_code(*found: CompactMTLError | None) -> int:

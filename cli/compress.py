@@ -6,6 +6,7 @@ from pathlib import Path
 
 from compactmtl.cli import compress_options as options
 from compactmtl.cli.console import console
+from compactmtl.cli.finetune_step import finetune_step
 from compactmtl.cli.options import DEFAULT_FOLDER, DataFolder, Debug, Json, Quiet
 
 
@@ -55,11 +56,10 @@ def compress(
     if data is not None:
         os.environ["COMPACTMTL_DATA"] = str(data)
 
-    from compactmtl.cli.compress_table import show  # the library imports torch
-    from compactmtl.cli.finetune_step import finetune_step
+    from compactmtl.cli.compress_write import write  # the library imports torch
     from compactmtl.compiler import compress as run_compiler
     from compactmtl.compiler import variants as plans
-    from compactmtl.compiler.folder import check_folder, write_folder
+    from compactmtl.compiler.folder import check_folder
     from compactmtl.compiler.foreign import import_rules
     from compactmtl.compiler.source import load_source
     from compactmtl.models.recipes import load
@@ -96,16 +96,9 @@ def compress(
         )
         compact = compile_with(objective=aim)
         others = plans.variants(compact, compile_with, table) if variants else {}
+    further = None
     if finetune is not None:
-        compact = finetune_step(
-            compact, finetune, runs=Path("runs"), run_dir=finetune_run, fresh=fresh
+        further = functools.partial(
+            finetune_step, recipe=finetune, runs=Path("runs"), run_dir=finetune_run, fresh=fresh
         )
-    document = write_folder(
-        compact,
-        out,
-        images=source.images_of(part),
-        origin=source.origin,
-        run=source.run_from(out),
-        variants=others,
-    )
-    show(document, out, source.how)
+    write(compact, others, source, out, part=part, further=further)

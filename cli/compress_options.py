@@ -137,3 +137,13 @@ def check_finetune(recipe: str | None, run: Path | None, *, fresh: bool, variant
             "--finetune trains one model, --variants writes several",
             hint="let bench choose a variant first, then --variant NAME --finetune RECIPE",
         )
+
+
+def check_one_graph(**given: bool) -> None:
+    """Refuse options, given by their names, that are for networks of one graph.
+
+    Raises:
+        UsageError: One is given.
+    """
+    for name in (name for name, is_given in given.items() if is_given):
+        raise UsageError(f"--{name} is for networks of one graph; this one is compiled in parts")

@@ -71,7 +71,7 @@ def export(
       compactmtl export --list
     """
     from compactmtl.cli.export_install import install_converter
-    from compactmtl.cli.export_jobs import make_jobs, write_jobs
+    from compactmtl.cli.export_jobs import make_jobs, write_jobs, write_wholes
     from compactmtl.cli.export_list import show_targets
     from compactmtl.cli.export_table import say_prepared, show_artefacts
     from compactmtl.export import find_target
@@ -102,6 +102,7 @@ def export(
             return 0
     jobs = make_jobs(folder, exporter, options.precision, dense=dense)
     written = write_jobs(jobs, folder, target, options)
+    written += write_wholes(folder, target, options, dense=dense)
     show_artefacts(written, folder)
     artefacts = [sidecar.model_dump(mode="json") for _, sidecar in written]
     console.result({"folder": folder, "target": target, "artefacts": artefacts})

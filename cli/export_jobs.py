@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from compactmtl.export.sidecar import Sidecar
     from compactmtl.export.stored import Stored
 
+    Written = list[tuple[Path, Sidecar]]
+
 
 class Job(NamedTuple):
     """One file to write.
@@ -31,10 +33,20 @@ class Job(NamedTuple):
 def make_jobs(
     folder: Path, exporter: "Exporter", precision: "Precision", *, dense: bool
 ) -> list[Job]:
-    """Return the jobs for a folder: the compact model, its dense twin, its variants."""
-    from compactmtl.export.stored import INPUTS, read_inputs
-    from compactmtl.lineage import read_variants
+    """Return the jobs for a folder: the compact model, its dense twin, its variants.
 
+    Of a network in parts: those of each part.
+    """
+    from compactmtl.export.stored import INPUTS, read_inputs
+    from compactmtl.lineage import is_network, read_variants
+
+    if is_network(folder):
+        from compactmtl.compact_network import read_network
+
+        places = [folder / part for part in read_network(folder).parts]
+        return [
+            job for place in places for job in make_jobs(place, exporter, precision, dense=dense)
+        ]
     name = exporter.file_name("compact", precision)
     jobs = [Job(folder, folder / name, "compact", None)]
     if dense:
@@ -73,3 +85,19 @@ def write_jobs(
             advance(note=job.path.relative_to(folder).as_posix())
             written.append((job.path, sidecar))
     return written
+
+
+def write_wholes(folder: Path, target: str, options: "Options", *, dense: bool) -> "Written":
+    """Write what makes one artefact of exported parts; nothing where a folder holds one graph.
+
+    Its numpy runs on ONNX files in fp32.
+    """
+    from compactmtl.lineage import is_network
+
+    if not is_network(folder) or target != "onnx" or options.precision != "fp32":
+        return []
+    from compactmtl.export.panoptic import write_panoptic
+
+    return [
+        write_panoptic(folder, which) for which in ("dense", "compact") if dense or which != "dense"
+    ]

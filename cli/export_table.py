@@ -54,6 +54,14 @@ def show_artefacts(written: Sequence[tuple[Path, "Sidecar"]], folder: Path) -> N
             )
         if sidecar.simplified:
             console.info(_gain(path.name, sidecar.simplified))
+        if sidecar.kind == "panoptic":
+            case = sidecar.verified.cases[0]
+            console.info(
+                f"{path.name}: the whole, without torch: {case['num_things_again']} of "
+                f"{case['num_things']} things and {case['num_pixels_again']} of "
+                f"{case['num_pixels']} pixels of the map as torch finds them, "
+                f"{case['num_images']} images"
+            )
 
 
 def say_prepared(written: Sequence[tuple[Path, "Sidecar"]]) -> int:

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 # Public name -> module that defines it. Loaded on first use: importing compactmtl loads no torch.
 _HOMES = {
     "CompactModel": "compactmtl.compact",
+    "CompactNetwork": "compactmtl.compact_network",
     "ProximalAdamW": "compactmtl.sparsity",
     "Recipe": "compactmtl.recipe",
     "Task": "compactmtl.multitask",
@@ -28,6 +29,7 @@ _HOMES = {
     "groups": "compactmtl.sparsity",
     "is_expanded": "compactmtl.overparam",
     "load": "compactmtl.compact",
+    "load_network": "compactmtl.compact_network",
     "minibatch_step": "compactmtl.overparam",
     "param_groups": "compactmtl.overparam",
     "replay": "compactmtl.compiler",
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from compactmtl.bench import bench as bench
     from compactmtl.compact import CompactModel as CompactModel
     from compactmtl.compact import load as load
+    from compactmtl.compact_network import CompactNetwork as CompactNetwork
+    from compactmtl.compact_network import load_network as load_network
     from compactmtl.compiler import census as census
     from compactmtl.compiler import compress as compress
     from compactmtl.compiler import replay as replay

@@ -160,6 +160,8 @@ class CompactModel:
         plan: Which channels of the original each value and each parameter has, as JSON data.
         why: Why each layer has them, as JSON data; known where the model was just compiled, and
             in ``why.json`` of its folder.
+        exact: The compact graph in float64, before its weights were rounded; known where a part was
+            just compiled, to prove the whole with.
     """
 
     module: ModalGraph
@@ -168,6 +170,7 @@ class CompactModel:
     report: CompressReport
     plan: dict[str, Any]
     why: dict[str, Any] = field(default_factory=dict)
+    exact: fx.GraphModule | None = None
 
     def example_inputs(self) -> tuple[Tensor, ...]:
         """Return random inputs of the example shapes, on the CPU."""

@@ -11,6 +11,9 @@ from compactmtl.files import fingerprint, read_json, sha256
 MODEL = "model.pt2"
 """The compact model, from which everything else in its folder must descend."""
 
+PARTS = "parts.json"
+"""What names the parts of a compact network that is no single graph; it has no ``model.pt2``."""
+
 VARIANTS = "variants"
 """Folder in a compact folder that holds the same network by other plans, one folder each."""
 
@@ -53,28 +56,36 @@ def sidecar_path(artefact: Path) -> Path:
     return artefact.with_name(artefact.name + ".json")
 
 
+def is_network(folder: Path) -> bool:
+    """Tell whether a folder holds a compact network in parts."""
+    return (folder / PARTS).is_file()
+
+
 def model_path(folder: Path) -> Path:
-    """Return where the compact model of a folder lies.
+    """Return where the compact model of a folder lies, or what says which parts a network has.
 
     Raises:
-        MissingFileError: The folder holds no ``model.pt2``.
+        MissingFileError: The folder holds none of the two.
     """
-    if not (folder / MODEL).is_file():
+    path = folder / (PARTS if is_network(folder) else MODEL)
+    if not path.is_file():
         raise MissingFileError(
             f"`{folder}` holds no {MODEL}",
             hint="run `compactmtl compress CHECKPOINT` first, or name another folder",
         )
-    return folder / MODEL
+    return path
 
 
 def read_lineage(folder: Path) -> Lineage:
-    """Sort a compact folder's artefacts into descendants of its ``model.pt2`` and strangers.
+    """Sort a compact folder's artefacts into descendants of its model and strangers.
+
+    The model is ``model.pt2``, or ``parts.json`` of a network in parts.
 
     An artefact descends when its bytes are those its sidecar names, and the parent the sidecar
     names is the present model or another descendant (an engine built from an ONNX file).
 
     Raises:
-        MissingFileError: The folder holds no ``model.pt2``.
+        MissingFileError: The folder holds none of the two.
     """
     model = model_path(folder)
     candidates: dict[str, Artefact] = {}
@@ -106,7 +117,7 @@ def read_lineage(folder: Path) -> Lineage:
             parent = _parent(artefact)
             strangers[name] = (
                 f"was made from another {parent.get('file', 'file')} "
-                f"({str(parent.get('sha256'))[:12]}) than the present {MODEL}"
+                f"({str(parent.get('sha256'))[:12]}) than the present {model.name}"
             )
     return Lineage(
         artefacts=tuple(descendants[name] for name in sorted(descendants)),

@@ -1,7 +1,7 @@
 """Networks and named recipes."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import nn
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 if __name__ != "compactmtl.models":
     raise ImportError("import compactmtl.models, not models: a second copy would break isinstance")
 
-__all__ = ["MODELS"]
+__all__ = ["MODELS", "PIPELINES"]
 
 # Each factory imports its network when called: listing recipes must not wait for torch.
 
@@ -161,6 +161,15 @@ def panoptic_fpn(
     )
 
 
+def panoptic_fpn_of_parts(
+    processing: Mapping[str, Any], parts: Mapping[str, "nn.Module"]
+) -> "nn.Module":
+    """Build Panoptic FPN around its static parts; see ``PanopticPipeline``."""
+    from compactmtl.models.panoptic_fpn_pipeline import PanopticPipeline
+
+    return PanopticPipeline.of_parts(processing, parts)
+
+
 MODELS: dict[str, Callable[..., "nn.Module"]] = {
     "segnet": segnet,
     "segnet_s": segnet_s,
@@ -173,3 +182,8 @@ MODELS: dict[str, Callable[..., "nn.Module"]] = {
     "panoptic_fpn": panoptic_fpn,
 }
 """The built-in networks by the name a recipe uses."""
+
+PIPELINES: dict[str, Callable[[Mapping[str, Any], Mapping[str, "nn.Module"]], "nn.Module"]] = {
+    "panoptic_fpn": panoptic_fpn_of_parts,
+}
+"""What makes a network of its static parts, by the ``kind`` of its ``processing()``."""

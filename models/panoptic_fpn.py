@@ -1,30 +1,31 @@
 """Panoptic FPN: things one by one and stuff, from one encoder."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+import copy
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from compactmtl.errors import RecipeError, UsageError
+from compactmtl.errors import RecipeError
 from compactmtl.models.panoptic_fpn_dense import PanopticDense
-from compactmtl.models.panoptic_fpn_detect import ASPECTS, Detector, DetectorSettings, Things
-from compactmtl.models.panoptic_fpn_merge import merge
+from compactmtl.models.panoptic_fpn_detect import ASPECTS, DetectorSettings
+from compactmtl.models.panoptic_fpn_heads import BoxHead, MaskHead
+from compactmtl.models.panoptic_fpn_narrow import Handed, read_channels
+from compactmtl.models.panoptic_fpn_pipeline import (
+    INSTANCES,
+    PANOPTIC,
+    SEMANTIC,
+    PanopticPipeline,
+)
 
-INSTANCES, SEMANTIC, PANOPTIC = "instances", "semantic", "panoptic"
-DIVISOR = 32
 
-
-class PanopticFPN(nn.Module):
+class PanopticFPN(PanopticPipeline):
     """Mask R-CNN with a semantic branch on one feature pyramid, and their panoptic map.
 
     The tasks are those of the data sets ``coco`` and ``nuclei_instances``, by name: ``instances``,
     ``semantic`` (class 0 any thing, then stuff) and, scored only, ``panoptic``. In training it is
     called with the targets (``takes_targets``), and yields losses in the place of the instances.
 
-    ``dense`` is a static graph, and so are ``detector.roi_heads.box_head`` and ``.mask_head``; all
-    between them is Python and depends on what was found.
+    Its ``static_parts`` are graphs that can be compiled; all between them is Python and depends on
+    what was found.
 
     Args:
         tasks: Number of classes by task name.
@@ -51,7 +52,6 @@ class PanopticFPN(nn.Module):
         network that starts from random weights needs.
     """
 
-    takes_targets: ClassVar[bool] = True
     encoder_layers: ClassVar[tuple[str, ...]] = ("dense.encoder.*", "dense.fpn.*")
     head_reads: ClassVar[tuple[str, ...]] = (
         "dense.rpn.conv",
@@ -89,55 +89,38 @@ class PanopticFPN(nn.Module):
             roi_batch=detector.roi_batch,
             detections=detector.detections,
         )
-        super().__init__()
-        self.tasks = tuple(tasks)
-        self.num_things = tasks[INSTANCES]
-        self.stuff_area = stuff_area
-        self.dense = PanopticDense(
-            depth=depth,
-            width=width,
-            fpn_channels=fpn_channels,
-            num_anchors=len(ASPECTS),
-            semantic_channels=semantic_channels,
-            num_classes=tasks[SEMANTIC],
-        )
-        self.detector = Detector(
-            self.num_things, fpn_channels, box_channels, mask_channels, detector
+        num_things = tasks[INSTANCES]
+        super().__init__(
+            PanopticDense(
+                depth=depth,
+                width=width,
+                fpn_channels=fpn_channels,
+                num_anchors=len(ASPECTS),
+                semantic_channels=semantic_channels,
+                num_classes=tasks[SEMANTIC],
+            ),
+            BoxHead(fpn_channels, box_channels, num_things),
+            MaskHead(fpn_channels, mask_channels, num_things),
+            tasks=tuple(tasks),
+            num_things=num_things,
+            settings=detector,
+            stuff_area=stuff_area,
         )
 
-    def forward(
-        self, image: Tensor, targets: Mapping[str, Sequence[Things]] | None = None
-    ) -> dict[str, Any]:
-        """Return the output of each task, in the order of the tasks.
-
-        Args:
-            image: The images.
-            targets: The batch's targets, of which training reads ``instances``.
+    def narrowed(self) -> "PanopticFPN":
+        """Return a copy whose pyramid hands on only the channels that a RoI head reads.
 
         Raises:
-            UsageError: In training, without targets.
+            UsageError: A head is expanded.
         """
-        height, width = int(image.shape[2]), int(image.shape[3])
-        padded = F.pad(image, (0, -width % DIVISOR, 0, -height % DIVISOR))
-        dense = self.dense(padded)
-        semantic = dense[SEMANTIC][:, :, :height, :width]
-        outputs: dict[str, Any] = {SEMANTIC: semantic}
-        if self.training:
-            if targets is None:
-                raise UsageError(
-                    "Panoptic FPN trains on boxes and masks: call it with images and targets, or "
-                    "in eval mode"
-                )
-            outputs[INSTANCES] = self.detector.losses(dense, padded, targets[INSTANCES])
-        else:
-            found = outputs[INSTANCES] = self.detector(dense, padded, (height, width))
-            if PANOPTIC in self.tasks:
-                maps = [
-                    merge(things, logits, self.num_things, stuff_area=self.stuff_area)
-                    for things, logits in zip(found, semantic, strict=True)
-                ]
-                outputs[PANOPTIC] = torch.stack(maps).unsqueeze(1)
-        return {name: outputs[name] for name in self.tasks if name in outputs}
+        small = copy.deepcopy(self)
+        heads = small.detector.roi_heads
+        readers = [heads.box_head.fc1, heads.mask_head.convs[0]]
+        kept = read_channels(readers, heads.box_head.handed.num_channels)
+        for place in small.modules():
+            if isinstance(place, Handed):
+                place.keep(kept)
+        return small
 
 
 def _check_sizes(**sizes: int) -> None:

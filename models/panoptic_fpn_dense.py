@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from compactmtl.models.panoptic_fpn_narrow import Handed
 from compactmtl.models.resnet import StridedResNet
 
 LEVELS = ("p2", "p3", "p4", "p5")
@@ -46,6 +47,7 @@ class PanopticDense(nn.Module):
             list(self.encoder.stage_channels), fpn_channels, extra_blocks=LastLevelMaxPool()
         )
         self.rpn = ProposalHead(fpn_channels, num_anchors)
+        self.handed = Handed(fpn_channels)
         self.semantic = SemanticBranch(fpn_channels, semantic_channels, num_classes)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
@@ -59,7 +61,7 @@ class PanopticDense(nn.Module):
             "semantic": F.interpolate(
                 semantic, scale_factor=4.0, mode="bilinear", align_corners=False
             ),
-            **{level: pyramid[level] for level in LEVELS},
+            **{level: self.handed.narrow(pyramid[level]) for level in LEVELS},
             **{f"rpn_{level}": self.rpn(level_of) for level, level_of in pyramid.items()},
         }
 

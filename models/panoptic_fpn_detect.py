@@ -13,6 +13,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
 
 from compactmtl.models.panoptic_fpn_dense import LEVELS, SMALLEST
+from compactmtl.models.panoptic_fpn_heads import BOX_SIDE, MASK_SIDE
 
 ASPECTS = (0.5, 1.0, 2.0)
 """Height over width of the anchors at every place."""
@@ -49,9 +50,8 @@ class Detector(nn.Module):
 
     Args:
         num_classes: Number of classes of things.
-        num_in: Channels of the pyramid.
-        box_channels: Width of the box head.
-        mask_channels: Width of the mask head.
+        box_head: RoI features -> scores and deltas.
+        mask_head: RoI features -> masks.
         settings: See ``DetectorSettings``.
 
     Source:
@@ -61,9 +61,8 @@ class Detector(nn.Module):
     def __init__(
         self,
         num_classes: int,
-        num_in: int,
-        box_channels: int,
-        mask_channels: int,
+        box_head: nn.Module,
+        mask_head: nn.Module,
         settings: DetectorSettings,
     ) -> None:
         super().__init__()
@@ -82,8 +81,8 @@ class Detector(nn.Module):
         # Published: a RoI of 224 pixels belongs to p4, whose anchors have 128.
         canonical = round(settings.anchor_sizes[2] * 224 / 128)
         self.roi_heads = RoIHeads(
-            _pool(7, canonical),
-            BoxHead(num_in, box_channels, num_classes),
+            _pool(BOX_SIDE, canonical),
+            box_head,
             nn.Identity(),  # the box head predicts itself, so that it is one graph
             fg_iou_thresh=0.5,
             bg_iou_thresh=0.5,
@@ -93,8 +92,8 @@ class Detector(nn.Module):
             score_thresh=0.05,
             nms_thresh=0.5,
             detections_per_img=settings.detections,
-            mask_roi_pool=_pool(14, canonical),
-            mask_head=MaskHead(num_in, mask_channels, num_classes),
+            mask_roi_pool=_pool(MASK_SIDE, canonical),
+            mask_head=mask_head,
             mask_predictor=nn.Identity(),
         )
 
@@ -141,54 +140,6 @@ class Detector(nn.Module):
             }
             for one in found
         ]
-
-
-class BoxHead(nn.Module):
-    """Class scores and box deltas of a RoI.
-
-    Shape:
-        (R, num_in, 7, 7) -> (R, num_classes + 1) and (R, 4 * (num_classes + 1)); class 0 is
-        background.
-    """
-
-    def __init__(self, num_in: int, width: int, num_classes: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(num_in * 49, width)
-        self.fc2 = nn.Linear(width, width)
-        self.relu = nn.ReLU()
-        self.scores = nn.Linear(width, num_classes + 1)
-        self.deltas = nn.Linear(width, 4 * (num_classes + 1))
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scores before the softmax, and deltas."""
-        x = self.relu(self.fc1(features.flatten(1)))
-        x = self.relu(self.fc2(x))
-        return self.scores(x), self.deltas(x)
-
-
-class MaskHead(nn.Module):
-    """A mask of a RoI per class.
-
-    Shape:
-        (R, num_in, 14, 14) -> (R, num_classes + 1, 28, 28) before the sigmoid.
-    """
-
-    def __init__(self, num_in: int, width: int, num_classes: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for step in range(4):
-            layers += [nn.Conv2d(num_in if step == 0 else width, width, 3, padding=1), nn.ReLU()]
-        layers += [nn.ConvTranspose2d(width, width, 2, stride=2), nn.ReLU()]
-        self.convs = nn.Sequential(*layers)
-        self.predict = nn.Conv2d(width, num_classes + 1, 1)
-        for layer in (*layers, self.predict):
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return the masks."""
-        masks: Tensor = self.predict(self.convs(features))
-        return masks
 
 
 class _Apart(nn.Module):

@@ -7,6 +7,7 @@ from compactmtl.bench.elsewhere import SERVED, why_not_served
 from compactmtl.board.driver import num_gpus
 from compactmtl.board.engine_gpu import why_not_fit
 from compactmtl.board.gpus import find_gpus
+from compactmtl.board.panoptic.session import SUFFIX as PANOPTIC
 from compactmtl.environment import version
 from compactmtl.errors import UsageError
 from compactmtl.export.board_errors import translated
@@ -29,6 +30,8 @@ def why_not_run(path: Path) -> str:
         with translated():
             why = why_not_fit(path, find_gpus())
         return why or ("" if num_gpus() else "an engine, and no NVIDIA GPU answers here")
+    if path.suffix == PANOPTIC:
+        return ""
     if path.suffix not in RUNTIMES:
         return "no runtime here runs it"
     package = RUNTIMES[path.suffix]

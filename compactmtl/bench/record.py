@@ -82,6 +82,8 @@ class Candidate(_Strict):
     """Operations that hold MACs which are not in ``macs``; normally none."""
     why_not_counted: str = ""
     """Why ``macs`` is unknown."""
+    parts_ms: dict[str, float] = {}
+    """Of a network in parts: median CPU time of each part in a call, and of what is between."""
     load_ms: float
     first_ms: float
     """Wall time of the first call after the first loading."""

@@ -11,6 +11,7 @@ from compactmtl.bench.candidates import COMPACT, Chosen, choose
 from compactmtl.bench.cost import RUNTIMES, count
 from compactmtl.bench.device import check_device
 from compactmtl.bench.fed import fed_inputs
+from compactmtl.bench.parts_ms import parts_ms
 from compactmtl.bench.record import BenchRecord, parse_record
 from compactmtl.bench.ways import Ways, make_items
 from compactmtl.bench.with_roofline import with_roofline
@@ -21,6 +22,7 @@ from compactmtl.board.bench.run import Settings, measure
 from compactmtl.board.bench.watch import Unwatched, Watch
 from compactmtl.board.engine_gpu import check_fits
 from compactmtl.board.onnx_session import PROVIDERS
+from compactmtl.board.panoptic.session import SUFFIX as PANOPTIC
 from compactmtl.board.stored import Stored
 from compactmtl.environment import cpu_model, environment
 from compactmtl.export.board_errors import translated
@@ -131,6 +133,11 @@ def pairs_of_variants(chosen: Chosen, names: Collection[str]) -> list[tuple[str,
 
 def _count(path: Path, fed: Mapping[str, Any], stored: Stored | None, batch: int) -> dict[str, Any]:
     """Return the counted fields of a candidate."""
+    if path.suffix == PANOPTIC:
+        return {
+            "parts_ms": parts_ms(path, fed_inputs(fed, stored, batch)),
+            "why_not_counted": "what it computes depends on what is found; its parts are counted",
+        }
     if path.suffix not in RUNTIMES:
         return {"why_not_counted": f"nothing counts files {path.suffix}"}
     cost = count(path, fed_inputs(fed, stored, batch))

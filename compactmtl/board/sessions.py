@@ -13,9 +13,11 @@ from compactmtl.board.executorch_session import ExecuTorchSession
 from compactmtl.board.litert_session import LiteRtSession
 from compactmtl.board.onnx_session import OnnxSession
 from compactmtl.board.openvino_session import OpenVinoSession
+from compactmtl.board.panoptic.session import SUFFIX as PANOPTIC
+from compactmtl.board.panoptic.session import PanopticSession
 from compactmtl.board.tensors import Array, InputInfo
 
-SUFFIXES = (".onnx", ".xml", ".engine", ".tflite", ".pte")
+SUFFIXES = (".onnx", ".xml", ".engine", ".tflite", ".pte", PANOPTIC)
 
 
 class Session(Protocol):
@@ -90,6 +92,8 @@ def open_session(
         return LiteRtSession(path, threads=threads)
     if path.suffix == ".pte":
         return ExecuTorchSession(path)
+    if path.suffix == PANOPTIC:
+        return PanopticSession(path, threads=threads)
     raise AskedError(
         f"nothing runs `{path.name}`: suffix `{path.suffix}`, expected {', '.join(SUFFIXES)}",
         hint="it is a program of torch, which alone runs it, and was checked when it was exported"

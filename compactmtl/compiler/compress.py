@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from compactmtl.compact import CompactModel
+from compactmtl.compact_network import CompactNetwork
 from compactmtl.compiler.analysis import analyse
 from compactmtl.compiler.blame import blame_of
 from compactmtl.compiler.call import ExampleInputs, Inputs
@@ -16,6 +17,7 @@ from compactmtl.compiler.cost import CostModel, cost_model
 from compactmtl.compiler.foreign import check_rules, foreign_errors
 from compactmtl.compiler.lower import Lowering
 from compactmtl.compiler.memory import memory_errors
+from compactmtl.compiler.network import compress_network, refuse_for_parts
 from compactmtl.compiler.normalise import op_name
 from compactmtl.compiler.part import check_whole
 from compactmtl.compiler.passes import Passes, Progress
@@ -34,6 +36,7 @@ from compactmtl.compiler.verify import Quartet, StoredPool, verify
 from compactmtl.compiler.why import why
 from compactmtl.errors import UsageError
 from compactmtl.graph_mode import modal
+from compactmtl.static_parts import InParts
 
 
 def compress(
@@ -56,7 +59,7 @@ def compress(
     parent: Mapping[str, str] | None = None,
     recipe: dict[str, Any] | None = None,
     progress: Progress | None = None,
-) -> CompactModel:
+) -> CompactModel | CompactNetwork:
     """Make a network physically small without changing what it computes.
 
     Contracts overparameterised layers, captures the network in eval mode, removes every channel
@@ -90,7 +93,9 @@ def compress(
         progress: Called as each step starts, with its name and the number of steps left.
 
     Returns:
-        The compact model with its dense twin, report and plan.
+        The compact model with its dense twin, report and plan. Of a network that declares its
+        ``static_parts``, as Panoptic FPN does, a compact network of these, verified as a whole on
+        ``images``.
 
     Raises:
         CompilerError: ``plan`` was made of another network.
@@ -102,6 +107,28 @@ def compress(
         PartError: A foreign rule failed.
         UsageError: Names, part, threshold, rules or images do not fit the network.
     """
+    if part is None and isinstance(model, InParts):
+        refuse_for_parts(
+            plan=plan,
+            keep_outputs=keep_outputs,
+            threshold=threshold,
+            output_names=output_names,
+        )
+        return compress_network(
+            model,
+            example_inputs,
+            prune_zero_channels=prune_zero_channels,
+            objective=objective,
+            gather=gather,
+            rules=rules,
+            dynamic=dynamic,
+            images=list(images),
+            tasks=tasks or {},
+            parent=parent or {},
+            recipe=recipe,
+            progress=progress,
+            compress_part=compress,
+        )
     if threshold is not None and not prune_zero_channels:
         raise UsageError(
             "a threshold says which channels are removed, but none are",
@@ -162,6 +189,7 @@ def compress(
                     subject.samples,
                     names,
                 )
+            exact = None if subject.site is None else compact64
             del quartet, compact64  # several times the weights,
             gc.collect()  # and graphs refer to themselves
         with passes.run("count"):
@@ -192,6 +220,7 @@ def compress(
                 report,
                 plan_document(facts, chosen, compact, layouts, pruned=prune_zero_channels),
                 why(facts, chosen, layouts, names, cost=cost.name, pruned=prune_zero_channels),
+                exact,
             )
             if subject.site is not None:
                 report.part = check_whole(subject.site, result)

@@ -3,7 +3,7 @@
 import io
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from compactmtl.compact import CompactModel
+from compactmtl.compact import CompactModel, InputSpec
 from compactmtl.compiler.call import Inputs
 from compactmtl.compiler.capture import as_inputs
 from compactmtl.compiler.replay import recorded
@@ -73,15 +73,37 @@ def write_folder(
         UsageError: The folder holds something else than a compact model.
         WriteError: The folder is not writable, or the disk is full; what was there is unchanged.
     """
+    return write_whole(
+        folder,
+        lambda new: fill(compact, new, images, origin, run, variants or {}),
+        is_update=_same_source(folder, compact),
+    )
+
+
+def write_whole(
+    folder: Path, fill_new: Callable[[Path], dict[str, Any]], *, is_update: bool
+) -> dict[str, Any]:
+    """Write a compact folder: all of it, or nothing.
+
+    Args:
+        folder: Where to.
+        fill_new: Writes everything into an empty folder, and returns the report.
+        is_update: Whether what lies there is updated file by file; else it moves to
+            ``<folder>.previous``.
+
+    Raises:
+        UsageError: The folder holds something else than a compact model.
+        WriteError: The folder is not writable, or the disk is full; what was there is unchanged.
+    """
     check_folder(folder)
     folder = folder.absolute()  # `.` has no name to put another beside
     make_folder(folder.parent)
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
             new = make_folder(Path(name) / "new")
-            document = _fill(compact, new, images, origin, run, variants or {})
+            document = fill_new(new)
             with uninterrupted():
-                _swap(new, folder, is_update=_same_source(folder, compact))
+                _swap(new, folder, is_update=is_update)
     except WriteError as error:  # it names the temporary folder, which is gone
         raise write_error(folder, cast(OSError, error.__cause__)) from error
     except OSError as error:
@@ -125,7 +147,7 @@ def _swap(new: Path, folder: Path, *, is_update: bool) -> None:
     new.rename(folder)
 
 
-def _fill(
+def fill(
     compact: CompactModel,
     folder: Path,
     images: Sequence[Tensor | Inputs],
@@ -133,6 +155,7 @@ def _fill(
     run: str,
     variants: Mapping[str, CompactModel],
 ) -> dict[str, Any]:
+    """Write all files of a compact model into an empty folder; see ``write_folder``."""
     compact.save(folder / "model.pt2")
     compact.save(folder / "dense.pt2", which="dense")
     weights = {name: t.detach().contiguous() for name, t in compact.module.state_dict().items()}
@@ -153,7 +176,7 @@ def _fill(
     }
     write_json(folder / "report.json", document)
     write_json(folder / "why.json", {**compact.why, "model": document["model"]})
-    _write_inputs(compact, folder / "inputs.npz", images, origin)
+    write_inputs(compact.manifest.inputs, folder / "inputs.npz", images, origin)
     return document
 
 
@@ -173,12 +196,13 @@ def _fill_variant(compact: CompactModel, folder: Path, name: str) -> dict[str, A
     }
 
 
-def _write_inputs(
-    compact: CompactModel, path: Path, images: Sequence[Tensor | Inputs], origin: str
+def write_inputs(
+    inputs: Sequence[InputSpec], path: Path, images: Sequence[Tensor | Inputs], origin: str
 ) -> None:
+    """Write ``inputs.npz``: samples of each input; where there are none, seeded noise."""
     arrays: dict[str, Any] = {}
     samples = [as_inputs(image) for image in images]
-    for index, spec in enumerate(compact.manifest.inputs):
+    for index, spec in enumerate(inputs):
         given = [values[index] for values in samples if index < len(values)]
         if given:
             fitting = [value for value in given if value.shape[1:] == given[0].shape[1:]]

@@ -110,6 +110,7 @@ def _rebuild(
         output_names=None if manifest is None else manifest.all_outputs or manifest.output_names,
         keep_outputs=manifest.output_names if manifest and manifest.all_outputs else None,
     )
+    assert isinstance(compact, CompactModel)  # a plan is of one graph
     if weights is not None:
         _set_state(compact.module, weights)
         _check_outputs(compact, document.outputs)

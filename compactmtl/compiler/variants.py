@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from compactmtl.compact import CompactModel
+from compactmtl.compact_network import CompactNetwork
 from compactmtl.compiler.cost import ConvShape, CostModel, MacsCost, WithoutGathers
 from compactmtl.compiler.table import CostTable, default_table
 from compactmtl.errors import UsageError
@@ -103,7 +105,9 @@ def choose_objective(
 
 
 def variants(
-    compact: CompactModel, compile_with: Callable[..., CompactModel], table: Path | None = None
+    compact: CompactModel | CompactNetwork,
+    compile_with: Callable[..., Any],
+    table: Path | None = None,
 ) -> dict[str, CompactModel]:
     """Compile one network by several plans, each verified as any other; equal ones come once.
 
@@ -115,7 +119,12 @@ def variants(
     Returns:
         The variants by name, without those that are equal to ``compact`` or to an earlier one, and
         without their dense twins, which are that of ``compact``.
+
+    Raises:
+        UsageError: The network is compiled in parts.
     """
+    if isinstance(compact, CompactNetwork):
+        raise UsageError("variants are of networks of one graph; this one is compiled in parts")
     model = default_table() if table is None else CostTable.load(table)
     found: dict[str, CompactModel] = {}
     for name, make in VARIANTS.items():

@@ -72,11 +72,12 @@ DATASETS: "dict[str, BuiltInDataset]" = {
     entry.name: entry
     for entry in (
         BuiltInDataset("rooms", "compactmtl.data.rooms", "Rooms"),
+        BuiltInDataset("rooms_instances", "compactmtl.data.rooms_instances", "RoomsInstances"),
         BuiltInDataset("nuclei_128", "compactmtl.data.nuclei", "Nuclei"),
         BuiltInDataset(
             "nuclei_instances", "compactmtl.data.nuclei_instances", "NucleiInstances", "nuclei_128"
         ),
-        BuiltInDataset("coco", "compactmtl.data.coco", "Coco", splits=("train", "val")),
+        BuiltInDataset("coco", "compactmtl.data.coco", "Coco"),
         BuiltInDataset("camvid_160x120", "compactmtl.data.camvid", "CamVid"),
         BuiltInDataset("nyuv2", "compactmtl.data.nyuv2", "NyuV2"),
         BuiltInDataset("nyuv2_mat", "compactmtl.data.nyuv2_mat", "NyuV2Mat", "nyuv2"),

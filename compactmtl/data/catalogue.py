@@ -38,6 +38,14 @@ CATALOGUE: dict[str, Known] = {
             "none: your own pictures",
         ),
         Known(
+            "rooms_instances",
+            "",
+            (),
+            "rendered by the library, into a cache",
+            "nothing to get",
+            "none: your own pictures",
+        ),
+        Known(
             "shards",
             "",
             (),
@@ -122,7 +130,7 @@ CATALOGUE: dict[str, Known] = {
             "annotations/panoptic_{train,val}2017/*.png",
             "cocodataset.org: 2017 images, train/val annotations, panoptic annotations",
             "annotations CC BY 4.0; each image has terms of its own",
-            {"train": 118_287, "val": 5_000},
+            {"train": 118_287, "val": 5_000, "test": 5_000},
             takes_folder=True,
             extra="coco",
         ),

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from compactmtl.data.checks import check_at_least
+from compactmtl.data.augment import mirrored
+from compactmtl.data.checks import check_at_least, check_split
 from compactmtl.data.coco_annotations import CocoImage, read_annotations
 from compactmtl.data.coco_classes import STUFF, THINGS
 from compactmtl.data.coco_masks import decode_mask
@@ -21,6 +22,8 @@ from compactmtl.multitask.segments import CROWD, VOID, class_of, segment_id
 from compactmtl.multitask.task import Task
 
 YEAR = "2017"
+SCALES = (640 / 800, 672 / 800, 704 / 800, 736 / 800, 768 / 800, 1.0)
+"""Of training images, against the full size: short sides of 640 to 800 pixels."""
 
 
 class Coco:
@@ -35,7 +38,8 @@ class Coco:
     2014; Kirillov et al., Panoptic Segmentation, CVPR 2019.
 
     Args:
-        split: "train" or "val"; the labels of COCO's test images are not public.
+        split: "train" or "val"; "test" is "val" too, as the labels of COCO's test images are not
+            public and published figures are of val.
         root: Folder of data sets; None: the environment's ``COMPACTMTL_DATA``.
         folder: The data set's folder in it.
         height: Image height in pixels. Images are scaled to fit into height x width, with zeros
@@ -46,6 +50,8 @@ class Coco:
         stuff: The classes of stuff, likewise.
         skip_degenerate: Leave out annotations whose box has no area (COCO has some) instead of
             refusing them.
+        augment: Of the training split, mirror half of the images, and scale each by one of
+            ``SCALES``, as published; images in their own size are mirrored only.
 
     Shape:
         image: (3, H, W) float32 in 0 to 1, RGB.
@@ -72,12 +78,11 @@ class Coco:
         things: tuple[str, ...] = THINGS,
         stuff: tuple[str, ...] = STUFF,
         skip_degenerate: bool = False,
+        augment: bool = False,
     ) -> None:
-        if split not in ("train", "val"):
-            raise UsageError(
-                f"data set `coco` has no split {split!r}",
-                hint="there are: train, val; the labels of COCO's test images are not public",
-            )
+        check_split("coco", split)
+        self._augments = augment and split == "train"
+        split = "val" if split == "test" else split
         if (height is None) != (width is None):
             raise UsageError(f"data set `coco`: height is {height}, width is {width}: give both")
         if height is not None:
@@ -127,7 +132,9 @@ class Coco:
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor | Things]]:
         entry = self._images[index]
-        view = _View(entry.height, entry.width, self._size)
+        scales = SCALES if self._augments and self._size is not None else SCALES[-1:]
+        drawn = int(torch.randint(len(scales), ())) if len(scales) > 1 else 0
+        view = _View(entry.height, entry.width, self._size, scales[drawn])
         path = self._photos / entry.file_name
         image = view.photo(_opened(path, (entry.height, entry.width)))
         targets: dict[str, Tensor | Things] = {"instances": self._things(entry, view)}
@@ -135,6 +142,8 @@ class Coco:
             panoptic = torch.from_numpy(view.labels(self._panoptic(entry), VOID))
             targets["semantic"] = self._semantic(panoptic)
             targets["panoptic"] = panoptic
+        if self._augments and bool(torch.rand(()) < 0.5):
+            return mirrored(torch.from_numpy(image), targets)
         return torch.from_numpy(image), targets
 
     def _things(self, entry: CocoImage, view: "_View") -> Things:
@@ -185,9 +194,11 @@ class Coco:
 class _View:
     """How an image is seen: in its own size, or scaled into another with a margin."""
 
-    def __init__(self, height: int, width: int, size: tuple[int, int] | None) -> None:
+    def __init__(
+        self, height: int, width: int, size: tuple[int, int] | None, scale: float = 1.0
+    ) -> None:
         self.size = size or (height, width)
-        self.scale = min(self.size[0] / height, self.size[1] / width)
+        self.scale = scale * min(self.size[0] / height, self.size[1] / width)
         self._inner = tuple(
             max(1, min(side, round(own * self.scale)))
             for side, own in zip(self.size, (height, width), strict=True)

@@ -1,7 +1,7 @@
 """The ``rooms`` data set: random indoor scenes with semantic classes, depth and normals."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -46,6 +46,8 @@ class Rooms:
         WriteError: The cache folder is not writable, or the disk is full.
     """
 
+    stores_things: ClassVar[bool] = False
+
     def __init__(
         self,
         split: str,
@@ -65,7 +67,7 @@ class Rooms:
         check_at_least("rooms", 1, num_eval_images=num_eval)
         self.split = split
         self._num_images = num_images if split == "train" else num_eval
-        self._key = RoomsKey(split, seed, height, width)
+        self._key = RoomsKey(split, seed, height, width, things=self.stores_things)
         self._root = cache_folder(cache)
         self._parts: list[Records] | None = open_cache(
             self._root, self._key, self._num_images, num_workers=num_workers, progress=progress
@@ -88,7 +90,12 @@ class Rooms:
     def __len__(self) -> int:
         return self._num_images
 
-    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def record(self, index: int) -> Records:
+        """Return one image as the cache holds it, see ``rooms_cache.RoomsKey``.
+
+        Raises:
+            IndexError: There is no such image.
+        """
         if not -self._num_images <= index < self._num_images:
             raise IndexError(f"image {index} of {self._num_images}")
         if self._parts is None:
@@ -96,13 +103,22 @@ class Rooms:
                 self._root, self._key, self._num_images, num_workers=0, progress=None
             )
         part, place = divmod(index % self._num_images, PART)
-        record = self._parts[part][place]
+        found: Records = self._parts[part][place]
+        return found
+
+    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Any]]:
+        record = self.record(index)
         normals = record["normals"].astype(np.float32).transpose(2, 0, 1)
         normals /= np.sqrt((normals * normals).sum(0, keepdims=True))
-        image = record["image"].astype(np.float32).transpose(2, 0, 1) / np.float32(255)
         targets = {
             "seg": torch.from_numpy(record["seg"].astype(np.int64)),
             "depth": torch.from_numpy(record["depth"].astype(np.float32)[None]),
             "normals": torch.from_numpy(np.ascontiguousarray(normals)),
         }
-        return torch.from_numpy(np.ascontiguousarray(image)), targets
+        return picture(record), targets
+
+
+def picture(record: Records) -> Tensor:
+    """Return the image of a record."""
+    image = record["image"].astype(np.float32).transpose(2, 0, 1) / np.float32(255)
+    return torch.from_numpy(np.ascontiguousarray(image))

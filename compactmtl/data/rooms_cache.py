@@ -53,32 +53,33 @@ def cache_folder(override: str | Path | None = None) -> Path:
 
 @dataclass(frozen=True)
 class RoomsKey:
-    """Everything a rendered image depends on, except its index."""
+    """Everything a rendered image depends on, except its index; and whether things are stored."""
 
     split: str
     seed: int
     height: int
     width: int
+    things: bool = False
 
     @property
     def folder(self) -> str:
         """Name of the cache's folder."""
         size = f"{self.height}x{self.width}"
-        return f"rooms-v{RENDERER_VERSION}-seed{self.seed}-{self.split}-{size}"
+        name = f"rooms-v{RENDERER_VERSION}-seed{self.seed}-{self.split}-{size}"
+        return f"{name}-things" if self.things else name
 
     @property
     def record(self) -> np.dtype[np.void]:
         """Layout of one image: normals are x127, depth is in metres."""
         size = (self.height, self.width)
-        return np.dtype(
-            [
-                ("crc32", "<u4"),
-                ("image", "u1", (*size, 3)),
-                ("seg", "u1", size),
-                ("depth", "<f2", size),
-                ("normals", "i1", (*size, 3)),
-            ]
-        )
+        fields: list[tuple[str, str, tuple[int, ...]]] = [
+            ("crc32", "<u4", ()),
+            ("image", "u1", (*size, 3)),
+            ("seg", "u1", size),
+            ("depth", "<f2", size),
+            ("normals", "i1", (*size, 3)),
+        ]
+        return np.dtype([*fields, ("thing", "<u2", size)] if self.things else fields)
 
 
 def quantise(frame: Frame, record: np.dtype[np.void]) -> Records:
@@ -88,6 +89,8 @@ def quantise(frame: Frame, record: np.dtype[np.void]) -> Records:
     packed["seg"][0] = frame.seg
     packed["depth"][0] = frame.depth
     packed["normals"][0] = np.rint(frame.normals * 127)
+    if "thing" in (record.names or ()):
+        packed["thing"][0] = frame.thing
     packed["crc32"] = _crc32(packed[0])
     return packed
 

@@ -25,6 +25,7 @@ class Frame:
     Shape:
         image: (H, W, 3) float32 in 0 to 1, display (gamma) encoded RGB.
         seg: (H, W) uint8, numbers of ``RoomClass``.
+        thing: (H, W) int32, see ``rooms_surface.Table``.
         depth: (H, W) float32, metres along the optical axis (z-depth, not distance), above 0.
         normals: (H, W, 3) float32, unit, camera frame (x right, y down, z forward), towards the
             camera: a wall seen frontally has (0, 0, -1), a floor about (0, -1, 0).
@@ -32,6 +33,7 @@ class Frame:
 
     image: Floats
     seg: npt.NDArray[np.uint8]
+    thing: npt.NDArray[np.int32]
     depth: Floats
     normals: Floats
 
@@ -57,6 +59,7 @@ def render_scene(scene: Scene, rng: np.random.Generator, height: int, width: int
     return Frame(
         image=_expose(_radiance(scene, rows, seen, found, (height, width)), rng, (height, width)),
         seg=rows.label[surface].astype(np.uint8),
+        thing=rows.thing[surface].reshape(height, width),
         depth=depth,
         normals=normals.reshape(height, width, 3),
     )

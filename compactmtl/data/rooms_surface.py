@@ -13,6 +13,9 @@ class Table:
     """One row per surface of a scene: the room's own six, then every primitive."""
 
     label: Ints
+    thing: Ints
+    """0 for the room itself; else a number per piece and class: all that is of one class in one
+    piece of furniture, or stands on it, is one thing."""
     materials: list[Material]
     kind: Ints
     centre: Floats
@@ -26,6 +29,11 @@ def table(scene: Scene, found: list[Cluster]) -> Table:
     """List the surfaces of a scene in the order ``rooms_cast.cast`` numbers them."""
     parts = [part for group in scene.groups for part in group.primitives]
     owner = [n for n, group in enumerate(scene.groups) for _ in group.primitives]
+    things: dict[tuple[int, int], int] = {}
+    numbers = [
+        things.setdefault((n, part.label), len(things) + 1)
+        for n, part in zip(owner, parts, strict=True)
+    ]
     room = [[size / 2 for size in scene.size]] * 6
     frames = [(1.0, 0.0, 0.0, 0.0, 0.0)] * 6 + [
         (found[n].cos, found[n].sin, *found[n].position) for n in owner
@@ -33,6 +41,7 @@ def table(scene: Scene, found: list[Cluster]) -> Table:
     frame = np.array(frames, np.float32)
     return Table(
         label=np.array([*SURFACE_CLASSES, *(part.label for part in parts)], np.int32),
+        thing=np.array([0] * 6 + numbers, np.int32),
         materials=[*scene.surfaces, *(part.material for part in parts)],
         kind=np.array([Kind.BOX] * 6 + [part.kind for part in parts], np.int32),
         centre=np.array(room + [list(part.centre) for part in parts], np.float32),

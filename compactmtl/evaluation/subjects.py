@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compactmtl.board.panoptic.session import SUFFIX as PANOPTIC
+from compactmtl.board.panoptic.session import PanopticSession
 from compactmtl.checkpoint import build_model, load_checkpoint
 from compactmtl.compact import load
+from compactmtl.compact_network import load_network, read_network
 from compactmtl.errors import (
     MissingExtraError,
     MissingFileError,
@@ -18,17 +21,21 @@ from compactmtl.errors import (
     UsageError,
 )
 from compactmtl.evaluation.batches import in_batches
+from compactmtl.evaluation.panoptic import one_by_one
 from compactmtl.evaluation.sessions import Session, opened
+from compactmtl.export.board_errors import translated
 from compactmtl.export.pt2_program import Pt2Exporter
 from compactmtl.export.sidecar import read_sidecar
 from compactmtl.files import fingerprint, sha256
-from compactmtl.lineage import MODEL, read_lineage, sidecar_path
+from compactmtl.lineage import MODEL, PARTS, is_network, read_lineage, sidecar_path
 from compactmtl.overparam import contract
 from compactmtl.parts import import_part, is_foreign
 from compactmtl.recipe import Recipe
 from compactmtl.remote.ssh import Host
 
 DENSE = "dense.pt2"
+DENSE_NETWORK = "dense twin"
+"""Stands in a network's folder for the dense twins of its parts, which are no file."""
 CHECKPOINT = "ckpt.pt"
 EXPORTED = Pt2Exporter.suffix
 CANNOT_RUN = (MissingExtraError, NotPossibleHereError, UsageError)
@@ -98,13 +105,17 @@ def open_subjects(
             try:
                 if file.suffix == ".pt":
                     subjects[name] = _from_checkpoint(file, recipe)
+                elif file.name in (PARTS, DENSE_NETWORK):
+                    subjects[name] = _from_network(file)
+                elif file.suffix == PANOPTIC:
+                    subjects[name] = _from_panoptic(file, threads)
                 elif file.suffix == ".pt2" and not file.name.endswith(EXPORTED):
                     subjects[name] = _from_compact(file)
                 else:
                     session = opened(file, threads=threads, host=host)
                     subjects[name] = _from_artefact(file, resources.enter_context(session))
             except CANNOT_RUN as error:
-                if file not in optional or file.name in (DENSE, MODEL, CHECKPOINT):
+                if file not in optional or file.name in (DENSE, MODEL, CHECKPOINT, PARTS):
                     raise
                 left_out[name] = error.message
         yield subjects, left_out
@@ -116,6 +127,10 @@ def _files(path: Path) -> tuple[list[Path], dict[str, str]]:
         raise MissingFileError(f"no such file or folder: `{path}`")
     if path.is_file() or sidecar_path(path).is_file():  # Core ML packages are folders
         return [path], {}
+    if is_network(path):
+        lineage = read_lineage(path)
+        models = [path / DENSE_NETWORK, path / PARTS]
+        return [*models, *(each.path for each in lineage.artefacts)], dict(lineage.strangers)
     if (path / MODEL).is_file():
         lineage = read_lineage(path)
         models = [path / name for name in (DENSE, MODEL) if (path / name).is_file()]
@@ -158,6 +173,38 @@ def _from_compact(path: Path) -> Subject:
         tasks=manifest.tasks,
         recipe=manifest.recipe,
         sha256=sha256(path),
+    )
+
+
+def _from_network(path: Path) -> Subject:
+    is_dense = path.name == DENSE_NETWORK
+    network = load_network(path.parent, dense=is_dense)
+    module = network.dense if is_dense else network.module
+    assert module is not None
+    return Subject(
+        path=path.parent / PARTS,
+        which="dense" if is_dense else "compact",
+        runtime=f"torch {torch.__version__}",
+        predict=_by_name(module, list(network.manifest.tasks)),
+        tasks=network.manifest.tasks,
+        recipe=network.manifest.recipe,
+        sha256=sha256(path.parent / PARTS),
+    )
+
+
+def _from_panoptic(path: Path, threads: int) -> Subject:
+    sidecar = read_sidecar(path)
+    with translated():
+        session = PanopticSession(path, threads=threads)
+    manifest = read_network(path.parent)
+    return Subject(
+        path=path,
+        which=sidecar.which,
+        runtime=session.runtime,
+        predict=one_by_one(session, list(manifest.tasks)),
+        tasks=manifest.tasks,
+        recipe=manifest.recipe,
+        sha256=fingerprint(path),
     )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch.export import ExportedProgram
 
 from compactmtl.compact import CompactModel, Manifest, load, load_folder
-from compactmtl.errors import MissingFileError
+from compactmtl.errors import MissingFileError, UsageError
 from compactmtl.export.base import Exporter, Job, Progress, Which, make_job
 from compactmtl.export.calibration import find_calibration
 from compactmtl.export.cases import random_inputs, stored_cases
@@ -22,7 +22,7 @@ from compactmtl.export.reference import Reference
 from compactmtl.export.sidecar import Parent, Sidecar
 from compactmtl.export.stored import INPUTS, Array, Stored, read_inputs
 from compactmtl.files import atomic_write, sha256
-from compactmtl.lineage import MODEL, model_path
+from compactmtl.lineage import MODEL, is_network, model_path
 from compactmtl.recipe import DataSection
 
 DENSE = "dense.pt2"
@@ -121,6 +121,11 @@ def reference_bytes(program: ExportedProgram, manifest: Manifest, stored: Stored
 
 def _load(folder: Path, which: Which) -> CompactModel:
     model = model_path(folder)
+    if is_network(folder):
+        raise UsageError(
+            f"`{folder}` holds a network in parts",
+            hint="export them one by one, as `compactmtl export` does",
+        )
     if which == "compact":
         return load(model)
     if not (folder / DENSE).is_file():

@@ -8,7 +8,7 @@ from typing import Any
 from compactmtl.errors import CorruptFileError, MissingFileError
 from compactmtl.explanation import WHY, read_why
 from compactmtl.files import sha256
-from compactmtl.lineage import MODEL, Artefact, read_lineage
+from compactmtl.lineage import MODEL, PARTS, Artefact, is_network, read_lineage
 from compactmtl.report.documents import read_bench, read_document, read_evaluation
 from compactmtl.report.runs import RunRecord, find_run
 
@@ -62,11 +62,12 @@ def collect(folder: Path, *, run: Path | None = None) -> Record:
         )
     compress = read_document(path, ("source", "before", "after"))
     lineage = read_lineage(folder)
-    model = sha256(folder / MODEL)
+    name = PARTS if is_network(folder) else MODEL
+    model = sha256(folder / name)
     described = (compress.get("model") or {}).get("sha256", model)
     if described != model:
         raise CorruptFileError(
-            f"`{path}` describes another {MODEL} ({described[:12]}) than the one beside it "
+            f"`{path}` describes another {name} ({described[:12]}) than the one beside it "
             f"({model[:12]})",
             hint="run `compactmtl compress` again",
         )

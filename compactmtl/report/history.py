@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from compactmtl.lineage import MODEL, PARTS, is_network
 from compactmtl.report import figures, numbers
 from compactmtl.report.collect import Record
 from compactmtl.report.html import Html, facts, h, listing, missing, section
@@ -49,7 +50,7 @@ def origin_section(record: Record) -> Html:
     source = record.compress["source"]
     links = [
         (str(source.get("file")), str(source.get("sha256") or "unknown")),
-        ("model.pt2", record.model_sha256),
+        (PARTS if is_network(record.folder) else MODEL, record.model_sha256),
         *((artefact.path.name, artefact.sha256) for artefact in record.artefacts),
     ]
     chain = h(

@@ -8,13 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compactmtl.compact import CompactModel, load
+from compactmtl.compact import CompactModel, Manifest, load
+from compactmtl.compact_network import CompactNetwork, NetworkManifest, load_network
 from compactmtl.data.batch import loader
 from compactmtl.data.dataset import MultiTaskDataset
 from compactmtl.errors import DataError, MissingFileError
 from compactmtl.evaluation.tasks import load_tasks, load_validation_data, names_own_data
-from compactmtl.lineage import MODEL
+from compactmtl.lineage import MODEL, is_network
 from compactmtl.multitask.evaluate import evaluate
+from compactmtl.multitask.instances import Instances
+from compactmtl.multitask.panoptic import Panoptic
 from compactmtl.multitask.task import Task
 from compactmtl.recipe import Recipe, parse
 from compactmtl.report.collect import Record
@@ -42,24 +45,31 @@ def predict(record: Record, *, data: Path | None = None) -> Predictions:
         UsageError: ``data`` is given, but the data set takes no folder.
         DataError: ``data`` is given, but does not hold the data.
     """
-    model = load(record.folder / MODEL)
-    manifest = model.manifest
+    manifest: Manifest | NetworkManifest
+    if is_network(record.folder):
+        network = load_network(record.folder)
+        models = _of_network(network)
+        manifest, images, part = network.manifest, [network.manifest.image.name], ""
+    else:
+        model = load(record.folder / MODEL)
+        models = _models(model, record.folder)
+        manifest = model.manifest
+        images, part = model.manifest.input_names, model.manifest.part
     recipe = record.run.recipe if record.run else None
     if recipe is None and manifest.recipe is not None:
         recipe = parse(manifest.recipe, source="model.pt2")
     trusted = record.run is not None and record.run_was_named
     tasks, notes = load_tasks(manifest.tasks, recipe, trusted=trusted)
-    models = _models(model, record.folder)
     if not tasks:
-        notes.append(_no_task(manifest.part))
+        notes.append(_no_task(part))
         return Predictions(source="", notes=tuple(notes))
-    if len(manifest.input_names) > 1:
+    if len(images) > 1:
         notes.append("The model has several inputs; pictures are drawn for one image input only.")
         return Predictions(source="", tasks=_facts(tasks), notes=tuple(notes))
     split, reason = _validation_data(recipe, data, trusted=trusted)
     if split is None:
         notes.append(reason)
-        return _from_inputs(record.folder, manifest.input_names[0], models, tasks, notes)
+        return _from_inputs(record.folder, images[0], models, tasks, notes)
     return _from_data(split, models, tasks, notes, recipe)
 
 
@@ -90,6 +100,11 @@ def _models(model: CompactModel, folder: Path) -> dict[str, Callable[[Tensor], O
         return run
 
     return {name: runner(modules[name]) for name in ("dense", "compact") if name in modules}
+
+
+def _of_network(network: CompactNetwork) -> dict[str, Callable[[Tensor], Outputs]]:
+    assert network.dense is not None
+    return {"dense": network.dense, "compact": network.module}
 
 
 def _validation_data(
@@ -126,7 +141,7 @@ def _from_data(
     for row, (index, (image, targets)) in enumerate(zip(shown, drawn, strict=True)):
         pictures = _draw(tasks, outputs, row)
         for name, task in tasks.items():
-            if name in targets and bool(task.valid(targets[name].unsqueeze(0)).any()):
+            if name in targets and bool(task.valid(task.stack([targets[name]])).any()):
                 pictures[name]["truth"] = task.picture(targets[name])
         samples.append(
             Sample(name=f"image {index}", image=to_picture(image.numpy()), pictures=pictures)
@@ -215,7 +230,10 @@ def _differences(outputs: Mapping[str, Outputs], tasks: Mapping[str, Task]) -> d
         return {}
     result = {}
     for name in tasks:
-        dense, compact = outputs["dense"][name].double(), outputs["compact"][name].double()
+        dense, compact = outputs["dense"][name], outputs["compact"][name]
+        if not isinstance(dense, Tensor) or not dense.is_floating_point():
+            continue  # things found, or ids: the metrics say how they differ
+        dense, compact = dense.double(), compact.double()
         scale = dense.abs().max().clamp(min=1e-30)
         result[name] = float((compact - dense).abs().max() / scale)
     return result
@@ -236,7 +254,7 @@ def _facts(tasks: Mapping[str, Task]) -> dict[str, TaskFacts]:
 def _legend(task: Task) -> tuple[tuple[str, tuple[int, int, int]], ...]:
     """Return class names with the colours the task itself draws them in."""
     names = getattr(task, "classes", None)
-    if not names:
+    if not names or isinstance(task, Instances | Panoptic):  # colours tell things apart there
         return ()
     colours = task.picture(torch.arange(len(names)).unsqueeze(0))[0]
     return tuple(

@@ -43,6 +43,8 @@ class ChannelGroups:
         scale: sqrt(n_g) with n_g the number of the kernel's entries in a group: its weight in the
             penalty.
         factors: What makes the kernel of ``parameter``; None: it is the kernel.
+        places: How many columns of the kernel belong to one input channel, side by side: 1, or what
+            the layer says as ``places_per_channel``, as one does that reads flattened images.
     """
 
     name: str
@@ -51,6 +53,7 @@ class ChannelGroups:
     num_groups: int
     scale: float
     factors: FactoredKernel | None = None
+    places: int = 1
 
     def of(self, parameter: nn.Parameter) -> "ChannelGroups":
         """Return the same groups of another network's parameter of this shape."""
@@ -112,5 +115,7 @@ class ChannelGroups:
         return self._by_axis(tensor).movedim(self.dim or 0, 0)[part]
 
     def _by_axis(self, tensor: Tensor) -> Tensor:
-        """Give the columns of V, which count channels and places together, an axis for each."""
-        return tensor if self.factors is None else tensor.view(len(tensor), self.num_groups, -1)
+        """Give columns, which may count channels and places together, an axis for each."""
+        if self.factors is None and self.places == 1:
+            return tensor
+        return tensor.view(len(tensor), self.num_groups, -1)

@@ -84,9 +84,10 @@ def _groups_of(name: str, layer: nn.Module, by: By) -> ChannelGroups:
         )
     weight = own_parameter(name, layer)
     shape = weight.shape if factors is None else factors.kernel_shape
-    num_groups = math.prod(shape) if (dim := AXES[by]) is None else shape[dim]
+    places = getattr(layer, "places_per_channel", 1) if by == "input" else 1
+    num_groups = math.prod(shape) if (dim := AXES[by]) is None else shape[dim] // places
     scale = math.sqrt(math.prod(shape) / num_groups)
-    return ChannelGroups(name, weight, dim, num_groups, scale, factors)
+    return ChannelGroups(name, weight, dim, num_groups, scale, factors, places)
 
 
 def _factors(name: str, layer: nn.Module) -> FactoredKernel | None:

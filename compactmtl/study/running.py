@@ -80,5 +80,8 @@ def run_cells(
 
 def _that_need(cell: RunCell, others: Sequence[RunCell]) -> list[RunCell]:
     """Return which of the others need a run, at first or second hand."""
-    direct = [other for other in others if cell in other.needs]
-    return list(dict.fromkeys([*direct, *(b for a in direct for b in _that_need(a, others))]))
+    found: list[RunCell] = []
+    for other in others:  # each stands behind those that it needs
+        if any(each == cell or each in found for each in other.needs):
+            found.append(other)
+    return found

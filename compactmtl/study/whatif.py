@@ -16,9 +16,11 @@ from compactmtl.board.sessions import open_session
 from compactmtl.compact import CompactModel
 from compactmtl.compiler import compress
 from compactmtl.compiler.table import CostTable, default_table, not_measured_here
+from compactmtl.errors import UsageError
 from compactmtl.export import export
 from compactmtl.export.board_errors import translated
 from compactmtl.overparam import contract, is_expanded
+from compactmtl.static_parts import InParts
 from compactmtl.study.layers import LayerShare, layer_shapes, shares
 from compactmtl.study.masks import scenarios, zero_share
 
@@ -109,6 +111,11 @@ def whatif(
         PatternError: A pattern of ``encoder`` matches no layer.
         UsageError: There is nothing to make sparse.
     """
+    if isinstance(model, InParts):
+        raise UsageError(
+            f"{type(model).__name__} is no single graph: whatif predicts nothing of it",
+            hint="compress it with zeros in place, then export and bench",
+        )
     table = table or default_table()
     network = contract(copy.deepcopy(model).eval()) if is_expanded(model) else copy.deepcopy(model)
     names = list(scenarios(network, encoder))
@@ -122,6 +129,7 @@ def whatif(
             sparse = copy.deepcopy(network)
             zero_share(scenarios(sparse, encoder)[name], share, seed=seed)
             compact = compress(sparse, tuple(example_inputs), objective=table, dynamic=False)
+            assert isinstance(compact, CompactModel)
             files[name, share] = Path(folder) / f"{number}.onnx"
             export(compact, files[name, share])
             if not number:

@@ -47,7 +47,7 @@ def test_a_reading_can_be_looked_up(capsys):
         (["A:table1"], 16, "no folder of data sets was named"),
         (["A:table1", "--data", "nowhere"], 16, "nowhere"),
         (["A:table1", "--data", "."], 10, "nyuv2/train/image"),
-        (["A:table2"], 2, "panoptic_fpn"),
+        (["A:table2"], 16, "no folder of data sets was named"),
         (["B:figure1"], 2, "nothing to run"),
         (["A:table1", "--preset", "paper"], 2, "corrected, as-published"),
     ],

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from compactmtl.data import DATASETS
+from compactmtl.data.augment import mirrored
 from compactmtl.data.coco_masks import decode_mask
 from compactmtl.errors import (
     CorruptFileError,
@@ -97,6 +98,31 @@ def test_images_are_scaled_into_one_size_with_a_margin_that_does_not_count(tmp_p
     torch.testing.assert_close(own, targets["instances"]["boxes"], rtol=0, atol=0.75)
     small = opened(tmp_path, height=1, width=1)[0][1]["instances"]
     assert small["labels"].tolist() == [1]  # what keeps no pixel is left out
+
+
+def test_training_images_are_mirrored_and_scaled_together_with_their_targets(tmp_path):
+    base = layout.write(tmp_path)
+    for path in [*base.rglob("*val2017*")]:
+        path.rename(path.with_name(path.name.replace("val2017", "train2017")))
+    tasks = DATASETS["coco"].declared_tasks(**NAMES)
+    plain = opened(tmp_path, "train", height=20, width=60)
+    turned = opened(tmp_path, "train", height=20, width=60, augment=True)
+    torch.manual_seed(0)
+    seen = []
+    for _ in range(12):
+        image, targets = turned[1]
+        things = targets["instances"]
+        check_forms([(image, targets)], tasks)
+        own = boxes_of(things["masks"])
+        torch.testing.assert_close(own, things["boxes"], rtol=0, atol=0.76)
+        seen.append((bool(image[:, :, 0].any()), round(float(own[0, 2] - own[0, 0]))))
+    assert {left for left, _ in seen} == {True, False}
+    assert len({width for _, width in seen}) > 1
+    image, targets = plain[1]
+    again = mirrored(*mirrored(image, targets))
+    assert torch.equal(again[0], image)
+    assert torch.equal(again[1]["instances"]["boxes"], targets["instances"]["boxes"])
+    assert opened(tmp_path, "train", augment=True)[0][0].shape == (3, 20, 30)  # its own size
 
 
 def test_an_image_without_things_or_without_a_map_is_kept(tmp_path):
@@ -252,8 +278,9 @@ def test_missing_folders_and_wrong_arguments_are_refused(tmp_path):
     base = layout.write(tmp_path)
     with pytest.raises(MissingFileError, match=r"no such folder: .*train2017"):
         opened(tmp_path, "train")
-    with pytest.raises(UsageError, match="no split 'test'"):
-        opened(tmp_path, "test")
+    with pytest.raises(UsageError, match="no split 'dev'"):
+        opened(tmp_path, "dev")
+    assert len(opened(tmp_path, "test")) == len(opened(tmp_path, "val"))
     with pytest.raises(UsageError, match="give both"):
         opened(tmp_path, height=4)
     (base / "annotations" / "panoptic_val2017.json").unlink()

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import warnings
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,7 +143,7 @@ def test_floor_and_ceiling_are_planes_of_the_room(frames):
 def test_floor_oracle_fails_for_distance_instead_of_depth(frames):
     scene, frame = scene_of(0), frames[0]
     points = back_project(frame.depth, scene.camera.focal(H, W))
-    wrong = Frame(frame.image, frame.seg, np.linalg.norm(points, axis=-1), frame.normals)
+    wrong = replace(frame, depth=np.linalg.norm(points, axis=-1))
     assert height_spread(wrong, scene.camera, RoomClass.FLOOR)[0] < -0.05
 
 

@@ -1,0 +1,1 @@
+"""Panoptic FPN around exported parts: numpy between the runtime's calls."""
