@@ -76,13 +76,14 @@ def profile_chart(document: Document, series: str) -> go.Figure:
             name=f"λ {lambda_text(run['lam'])}, seed {run['seed']}",
             hovertemplate="%{y:.1f} %",
         )
-    longest: Points = max((run["epochs"] for run in runs), key=len, default=[])
-    shade_phases(figure, longest)
+    strongest = max(runs, key=lambda run: run["lam"], default={})  # lambda 0 may have no phases
+    epochs = strongest.get("epochs", [])
+    shade_phases(figure, epochs)
     figure.update_layout(
         showlegend=False,
         height=300,
         margin={"l": 60, "r": 20, "b": 48},
-        xaxis={"title": _title("epoch"), "tick0": 0, "dtick": -(-len(longest) // 12) or 1},
+        xaxis={"title": _title("epoch"), "tick0": 0, "dtick": -(-len(epochs) // 12) or 1},
         yaxis={"range": [-3, 103], "ticksuffix": " %", "title": _title("zero groups")},
     )
     return figure
