@@ -20,7 +20,7 @@ SCRIPT = Path(__file__).parents[1] / "support" / "kill_and_resume.py"
 
 # Epochs 1-2 overparam (9 steps: 3 main and 2 for m of each task, m first), 3-5 sparse, 6 debias.
 PLANS = {
-    "2 steps;2 3,2 5,3 0": "among the steps for m, among the main ones, right after contraction",
+    "2 steps;2 3,saving 3,3 0": "among the steps for m, half-way through a save in an epoch",
     "1 step;3 2,5 1,6 0": "in the first sparse epoch, a later one, right after zeros are frozen",
     "saving 4,6 2,saved 6": "half-way through a checkpoint, debiasing, and before the last logs",
 }
