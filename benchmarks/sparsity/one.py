@@ -56,7 +56,7 @@ def run_one(cell: Cell, root: Path) -> dict[str, Any]:
     export(compact, folder / "compact" / "model.onnx")
     log, report = read_log(run), compact.report
     return {
-        "train_cpu_s": taken,
+        "train_cpu_s": None if resume else taken,
         "epochs": len(log),
         "test": test,
         "penalised": log[-1]["sparsity"],
