@@ -24,9 +24,7 @@ from compactmtl.parts import call_part, is_foreign
 from compactmtl.weights.archive import DAMAGE, PICKLE, ZIP, check_archive, first_line, read_head
 from compactmtl.weights.fit import explain_misfit
 
-FORMAT_VERSION = 2
-READ = (1, FORMAT_VERSION)
-"""Versions that are read. Files of version 1 have no ``position``: they end with an epoch."""
+FORMAT_VERSION = 1
 
 _COPY = "use an earlier copy, or train again"
 _OTHER_WEIGHTS = (
@@ -207,14 +205,11 @@ def _from_document(path: Path, document: object) -> Checkpoint:
             hint=_OTHER_WEIGHTS,
         )
     version = document["format_version"]
-    if version not in READ:
+    if version != FORMAT_VERSION:
         raise CorruptFileError(
-            f"`{path}` has checkpoint format {version!r}, this release reads "
-            f"{' and '.join(map(str, READ))}",
+            f"`{path}` has checkpoint format {version!r}, this release reads {FORMAT_VERSION}",
             hint="use the release of compactmtl that wrote it",
         )
-    if version == 1:
-        document = {**document, "position": {}, "format_version": FORMAT_VERSION}
     for name, expected in _TYPES.items():
         if name not in document:
             raise CorruptFileError(f"`{path}`: the checkpoint lacks `{name}`", hint=_BY_HAND)

@@ -209,18 +209,6 @@ def test_code_in_a_file_is_refused_and_does_not_run(tmp_path: Path, container: s
         assert proof.exists()
 
 
-def test_the_version_before_is_read_and_ends_with_an_epoch(tmp_path: Path, saved: Path):
-    document = torch.load(saved, weights_only=True)
-    del document["position"]
-    path = tmp_path / "old.pt"
-    torch.save(document | {"format_version": 1}, path)
-    old = load_checkpoint(path)
-    assert (old.position, old.epoch, old.format_version) == ({}, 2, FORMAT_VERSION)
-    torch.save(document, path)
-    with pytest.raises(CorruptFileError, match="lacks `position`"):
-        load_checkpoint(path)
-
-
 def test_another_format_version_and_other_files_are_told_apart(tmp_path: Path, saved: Path):
     document = torch.load(saved, weights_only=True)
     path = tmp_path / "other.pt"
