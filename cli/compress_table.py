@@ -12,14 +12,9 @@ from compactmtl.cli.variants_table import show_plans
 MAX_ROWS = 8
 
 
-def show(document: Mapping[str, Any], out: Path, how: str) -> None:
-    """Print notes, totals, layers and what was opaque."""
-    console.info(f"source: {how}")
-    for note in document["notes"]:
-        console.warn(note)
-    _norms(document["group_norms"])
-    show_choices(document)
-    before, after, census = document["before"], document["after"], document["census"]
+def show_costs(document: Mapping[str, Any]) -> None:
+    """Print MACs, parameters and bytes before and after."""
+    before, after = document["before"], document["after"]
     console.table(
         "",
         ["", "dense", "compact", "dense/compact"],
@@ -32,6 +27,17 @@ def show(document: Mapping[str, Any], out: Path, how: str) -> None:
             )
         ],
     )
+
+
+def show(document: Mapping[str, Any], out: Path, how: str) -> None:
+    """Print notes, totals, layers and what was opaque."""
+    console.info(f"source: {how}")
+    for note in document["notes"]:
+        console.warn(note)
+    _norms(document["group_norms"])
+    show_choices(document)
+    show_costs(document)
+    census = document["census"]
     console.table(
         "",
         ["channels", "count", "of"],

@@ -4,25 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from compactmtl.cli.compress_table import show_costs
 from compactmtl.cli.console import console
 
 
 def show_network(document: Mapping[str, Any], out: Path, how: str) -> None:
     """Print totals, each part, and how whole images were compared."""
     console.info(f"source: {how}")
-    before, after = document["before"], document["after"]
-    console.table(
-        "",
-        ["", "dense", "compact", "dense/compact"],
-        [
-            [label, before[key], after[key], before[key] / max(after[key], 1)]
-            for label, key in (
-                ("MACs (1 image)", "macs"),
-                ("parameters", "num_params"),
-                ("bytes of weights", "weights_bytes"),
-            )
-        ],
-    )
+    show_costs(document)
     rows = []
     for name, part in document["parts"].items():
         old, new = part["before"]["macs"], part["after"]["macs"]
