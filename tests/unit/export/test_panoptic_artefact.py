@@ -111,5 +111,6 @@ def test_the_example_draws_it(folder, tmp_path):
         cwd=EXAMPLES, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert Image.open(tmp_path / "panoptic.png").size == (96, 64)
+    with Image.open(tmp_path / "panoptic.png") as picture:
+        assert picture.size == (96, 64)
     assert "segments" in done.stdout
