@@ -64,7 +64,11 @@ def parse() -> argparse.Namespace:
 
 
 def missing(results: Results, options: argparse.Namespace) -> Iterator[Cell]:
-    """Yield what is not done yet, seed by seed, each cell after those that it needs."""
+    """Yield what is not done yet, seed by seed, each cell after those that it needs.
+
+    What a cell needs, and the dense network that it is timed against, is done again where the
+    record holds it but its run does not lie here.
+    """
     for seed in range(options.seeds):
         for study in options.data:
             for name, subject in subjects(study).items():
@@ -72,8 +76,12 @@ def missing(results: Results, options: argparse.Namespace) -> Iterator[Cell]:
                 cell = Cell(study, name, seed)
                 if name not in options.systems or cell in results:
                     continue
-                if all(each in results and "failed" not in results[each] for each in needed):
-                    yield cell
+                if any(each not in results or "failed" in results[each] for each in needed):
+                    continue
+                for each in dict.fromkeys([Cell(study, BASELINE, seed), *needed]):
+                    if each in results and not (folder_of(each, options.runs) / "run").is_dir():
+                        yield each
+                yield cell
 
 
 def against_dense(
