@@ -20,9 +20,10 @@ from compactmtl.export.panoptic import write_panoptic
 from compactmtl.files import make_folder, read_json, write_json, write_text
 from compactmtl.models.recipes import load
 from compactmtl.recipe import Recipe, to_toml
-from compactmtl.study.cells import RunCell, run_cells
+from compactmtl.study.cells import RunCell
 from compactmtl.study.paired import cell as summary
 from compactmtl.study.paired import difference
+from compactmtl.study.running import run_cells
 from compactmtl.study.subjects import Subject
 
 HERE = Path(__file__).parent
