@@ -113,7 +113,7 @@ def test_a_failure_while_filling_leaves_the_old_folder_to_the_byte(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(folder, "_write_inputs", fail)  # the last file
+    monkeypatch.setattr(folder, "write_inputs", fail)  # the last file
     with pytest.raises(expected):
         write(request.getfixturevalue(source), tmp_path / "compact")
     assert content(tmp_path) == before
