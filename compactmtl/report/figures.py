@@ -250,6 +250,23 @@ def _line(
     )
 
 
+def button_row(buttons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a row of buttons above a figure, as one of its ``updatemenus``."""
+    return {
+        "type": "buttons",
+        "direction": "right",
+        "x": 0,
+        "xanchor": "left",
+        "y": 1.02,
+        "yanchor": "bottom",
+        "pad": {"t": 0, "b": 4},
+        "font": {"size": 11, "color": FAINT},
+        "bordercolor": "#e2e8f0",
+        "showactive": True,
+        "buttons": list(buttons),
+    }
+
+
 def shade_phases(figure: go.Figure, epochs: Epochs, *, named: bool = True) -> None:
     """Shade each phase and write its name at the top."""
     if not epochs:

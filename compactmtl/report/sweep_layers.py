@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from compactmtl.report.figures import BEFORE, FAINT, new_figure
+from compactmtl.report.figures import BEFORE, button_row, new_figure
 from compactmtl.report.lambda_axis import lambda_colours, lambda_text
 from compactmtl.report.sweep_charts import finished
 
@@ -66,23 +66,13 @@ def layers_chart(document: Mapping[str, Any], series: str) -> go.Figure:
 
 
 def _buttons(shown: list[str]) -> dict[str, Any]:
-    return {
-        "type": "buttons",
-        "direction": "right",
-        "x": 0,
-        "xanchor": "left",
-        "y": 1.02,
-        "yanchor": "bottom",
-        "pad": {"t": 0, "b": 4},
-        "font": {"size": 11, "color": FAINT},
-        "bordercolor": "#e2e8f0",
-        "showactive": True,
-        "buttons": [
+    return button_row(
+        [
             {
                 "label": text,
                 "method": "update",
                 "args": [{"visible": [True, *(each == view for each in shown)]}],
             }
             for view, text in VIEWS.items()
-        ],
-    }
+        ]
+    )

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from compactmtl.report import numbers
 from compactmtl.report.candidates import colours, energy_mj, legend
 from compactmtl.report.collect import Record
-from compactmtl.report.figures import FAINT, new_figure, to_div
+from compactmtl.report.figures import FAINT, button_row, new_figure, to_div
 from compactmtl.report.html import Html, h, missing, section
 from compactmtl.report.samples import Predictions
 from compactmtl.report.scores import Scores, find_scores
@@ -147,18 +147,8 @@ def _range(values: Sequence[float | None]) -> list[float]:
 
 
 def _buttons(kinds: Sequence[str], shown: Sequence[str]) -> dict[str, Any]:
-    return {
-        "type": "buttons",
-        "direction": "right",
-        "x": 0,
-        "xanchor": "left",
-        "y": 1.02,
-        "yanchor": "bottom",
-        "pad": {"t": 0, "b": 4},
-        "font": {"size": 11, "color": FAINT},
-        "bordercolor": "#e2e8f0",
-        "showactive": True,
-        "buttons": [
+    return button_row(
+        [
             {
                 "label": kind.partition(",")[0].partition(" ")[0],
                 "method": "update",
@@ -168,8 +158,8 @@ def _buttons(kinds: Sequence[str], shown: Sequence[str]) -> dict[str, Any]:
                 ],
             }
             for kind in kinds
-        ],
-    }
+        ]
+    )
 
 
 def _axis(kind: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """An fp32 ONNX model in int8: quantise and dequantise (QDQ) around its convolutions.
 
-Two recipes, because what one runtime needs is what another is slow with; see ``Recipe``. In both,
+Two schemes, because what one runtime needs is what another is slow with; see ``Scheme``. In both,
 QDQ and not integer operators, and weights symmetric and per channel.
 """
 
@@ -30,7 +30,7 @@ LAYERS = ("Conv",)
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Scheme:
     """What is quantised, and how.
 
     Attributes:
@@ -49,13 +49,13 @@ class Recipe:
     options: Mapping[str, Any]
 
 
-RECIPES: Mapping[Dialect, Recipe] = {
+SCHEMES: Mapping[Dialect, Scheme] = {
     # ONNX Runtime joins DequantizeLinear, Conv and QuantizeLinear to one kernel only where nothing
     # is between them. A zero point of its own lets 8 bits express ReLU, which then goes away; with
     # zero points of 0 it stays, in fp32, with its conversions. Sums of an 8-bit unsigned and an
     # 8-bit signed factor overflow their 16 bits on x86 processors without VNNI, and weights of 7
     # bits do not.
-    "onnx": Recipe(
+    "onnx": Scheme(
         words="int8, QDQ around Conv and what lies between, activations uint8 with zero points, "
         "weights symmetric per channel in 7 bits; ranges from min and max",
         glue=("Add", "Clip", "Concat", "Gather", "MaxPool", "Relu"),
@@ -64,7 +64,7 @@ RECIPES: Mapping[Dialect, Recipe] = {
         options={},
     ),
     # TensorRT's parsers refuse zero points other than 0, and biases in int32.
-    "tensorrt": Recipe(
+    "tensorrt": Scheme(
         words="int8, QDQ around Conv, symmetric, weights per channel; ranges from min and max",
         glue=(),
         activations=QuantType.QInt8,
@@ -80,15 +80,15 @@ class Int8:
     Args:
         model: In fp32, with batch norms folded.
         calibration: Real samples, of sizes the model takes.
-        operators: Whose operators the file may hold; chooses the recipe.
+        operators: Whose operators the file may hold; chooses the scheme.
 
     Raises:
         ExportError: The model has no convolution.
     """
 
     def __init__(self, model: onnx.ModelProto, calibration: Stored, operators: Dialect) -> None:
-        self.recipe = RECIPES[operators]
-        self.method = self.recipe.words
+        self.scheme = SCHEMES[operators]
+        self.method = self.scheme.words
         self.model = onnx.shape_inference.infer_shapes(model)
         self.layers = layers(self.model, LAYERS)
         if not self.layers:
@@ -111,7 +111,7 @@ class Int8:
 
     @property
     def _kinds(self) -> list[str]:
-        return [*LAYERS, *self.recipe.glue]
+        return [*LAYERS, *self.scheme.glue]
 
     def build(self, keep: Collection[str]) -> onnx.ModelProto:
         """Quantise; see ``Converter.build``."""
@@ -121,14 +121,14 @@ class Int8:
             quantizer = QDQQuantizer(
                 copy,
                 per_channel=True,
-                reduce_range=self.recipe.seven_bits,
+                reduce_range=self.scheme.seven_bits,
                 weight_qType=QuantType.QInt8,
-                activation_qType=self.recipe.activations,
+                activation_qType=self.scheme.activations,
                 tensors_range=self.ranges,
                 nodes_to_quantize=[],  # all of the types below
                 nodes_to_exclude=sorted({*keep, *self._beside(keep)}),
                 op_types_to_quantize=self._kinds,
-                extra_options=dict(self.recipe.options),
+                extra_options=dict(self.scheme.options),
             )
             quantizer.quantize_model()
         return in_order(quantizer.model.model)
@@ -141,7 +141,7 @@ class Int8:
         return {
             node.name
             for node in self.model.graph.node
-            if node.op_type in self.recipe.glue
+            if node.op_type in self.scheme.glue
             and (made & set(node.input) or read & set(node.output))
         }
 
