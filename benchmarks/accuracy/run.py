@@ -6,23 +6,25 @@ chooses nothing. What the record holds is not trained again, so a study may be s
 """
 
 import argparse
+import multiprocessing
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import torch
 from plan import LEARNING_RATES, STUDIES, TUNING_SEED, Cell
 from results import Results
+from scored import scored
 from table import lines
 
-from compactmtl.files import read_json
 from compactmtl.models.recipes import load
-from compactmtl.recipe import to_toml
-from compactmtl.study.cells import RunCell
-from compactmtl.study.running import run_cells
-from compactmtl.study.subjects import Subject
+from compactmtl.training import fit
 from compactmtl.training.logs import read_log
 
 
@@ -31,11 +33,27 @@ def main() -> None:
     options = parse()
     results = Results(options.record)
     end = time.monotonic() + 60 * options.minutes
-    for study in options.data:
-        while cells := list(missing(results, study, options.seeds))[: options.jobs]:
-            if time.monotonic() > end:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.jobs, mp_context=spawn) as workers:
+        begun: dict[Future[Any], Cell] = {}
+        while True:
+            free = options.jobs - len(begun) if time.monotonic() < end else 0
+            waiting = (
+                cell
+                for study in options.data
+                for cell in missing(results, study, options.seeds)
+                if cell not in begun.values()
+            )
+            for cell in list(islice(waiting, free)):
+                begun[workers.submit(train, cell, options.runs)] = cell
+            if not begun:
                 break
-            train(cells, results, options)
+            done, _ = wait(begun, return_when=FIRST_COMPLETED)
+            for one in done:
+                cell = begun.pop(one)
+                val, test, taken = one.result()
+                results.add(cell, val, test)
+                print(f"{cell.study} {cell.label} seed {cell.seed}: {taken:.0f} s", file=sys.stderr)
     for study in options.data:
         print(f"\n{study}, test split, last epoch")
         print(*lines(results, study, range(options.seeds)), sep="\n")
@@ -67,23 +85,15 @@ def missing(results: Results, study: str, seeds: int) -> Iterator[Cell]:
                 yield cell
 
 
-def train(cells: list[Cell], results: Results, options: argparse.Namespace) -> None:
-    """Train and score some cells side by side."""
-    runs = {}
-    for cell in cells:
-        recipe = load(str(STUDIES[cell.study].recipe), cell.settings)
-        subject = Subject(cell.label, recipe)
-        folder = options.runs / cell.study / cell.label / f"seed-{cell.seed}"
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        (folder.parent / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
-        runs[cell] = RunCell(subject, cell.seed, folder)
+def train(cell: Cell, runs: Path) -> tuple[Any, Any, float]:
+    """Train and score a cell; return its metrics on the validation and test split, and seconds."""
+    torch.set_num_threads(1)
     started = time.monotonic()
-    run_cells(list(runs.values()), jobs=options.jobs, devices=["cpu"], on_done=lambda _: None)
-    for cell, run in runs.items():
-        test = next(iter(read_json(run.scores)["metrics"].values()))
-        results.add(cell, read_log(run.run)[-1]["val"], test)
-        taken = time.monotonic() - started
-        print(f"{cell.study} {cell.label} seed {cell.seed}: {taken:.0f} s", file=sys.stderr)
+    recipe = load(str(STUDIES[cell.study].recipe), cell.settings)
+    recipe = recipe.model_copy(update={"seed": cell.seed})
+    run = runs / cell.study / cell.label / f"seed-{cell.seed}" / "run"
+    result = fit(recipe, run_dir=run, resume=(run / "ckpt.pt").is_file())
+    return read_log(run)[-1]["val"], scored(result.model, recipe), time.monotonic() - started
 
 
 if __name__ == "__main__":

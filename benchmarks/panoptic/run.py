@@ -5,9 +5,15 @@ What the record holds is not run again, so the study may be stopped and go on.
 
 import argparse
 import hashlib
+import sys
 import time
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import torch
+from scored import scored
 
 import compactmtl as cm
 from compactmtl.bench.candidates import COMPACT
@@ -17,14 +23,12 @@ from compactmtl.compiler.source import load_source
 from compactmtl.environment import environment
 from compactmtl.export import export
 from compactmtl.export.panoptic import write_panoptic
-from compactmtl.files import make_folder, read_json, write_json, write_text
+from compactmtl.files import read_json, write_json
 from compactmtl.models.recipes import load
 from compactmtl.recipe import Recipe, to_toml
-from compactmtl.study.cells import RunCell
 from compactmtl.study.paired import cell as summary
 from compactmtl.study.paired import difference
-from compactmtl.study.running import run_cells
-from compactmtl.study.subjects import Subject
+from compactmtl.training import fit
 
 HERE = Path(__file__).parent
 EVERYTHING = '["dense.*", "detector.*"]'
@@ -51,6 +55,7 @@ Row = dict[str, Any]
 def main() -> None:
     """Run what is missing while there is time, then print the tables."""
     options = parse()
+    torch.set_num_threads(1)
     end = time.monotonic() + 60 * options.minutes
     rows = read(options.record)
     for seed in range(options.seeds):
@@ -103,15 +108,14 @@ def fingerprint(recipe: Recipe) -> str:
 
 
 def measured(recipe: Recipe, folder: Path, seed: int) -> Row:
-    """Train, score, compress, export and time one run; what is done of it is not done again."""
-    make_folder(folder)
-    write_text(folder / "recipe.toml", to_toml(recipe))
-    run = RunCell(Subject(folder.name, recipe), seed, folder / f"seed-{seed}")
-    run_cells([run], jobs=1, devices=["cpu"], on_done=lambda _: None)
-    source = load_source(run.run / "ckpt.pt")
+    """Train, score, compress, export and time one run; one that was stopped goes on."""
+    plan, recipe = fingerprint(recipe), recipe.model_copy(update={"seed": seed})
+    run, place = folder / f"seed-{seed}" / "run", folder / f"seed-{seed}" / "compact"
+    result = fit(recipe, run_dir=run, resume=(run / "ckpt.pt").is_file())
+    test = scored(result.model, recipe)
+    source = load_source(run, recipe=recipe)
     compact = cm.compress(source.model, source.example_inputs, images=source.images)
     assert isinstance(compact, CompactNetwork)
-    place = run.folder / "compact"
     write_network(compact, place, images=source.images, origin=source.origin)
     for part in compact.parts:
         export(place / part, place / part / "dense.onnx", which="dense")
@@ -122,8 +126,8 @@ def measured(recipe: Recipe, folder: Path, seed: int) -> Row:
     report = compact.report
     assert report is not None
     return {
-        "plan": fingerprint(recipe),
-        "test": next(iter(read_json(run.scores)["metrics"].values())),
+        "plan": plan,
+        "test": test,
         "macs": {"before": report.before.macs, "after": report.after.macs},
         "parameters": {"before": report.before.num_params, "after": report.after.num_params},
         "calls": report.calls,

@@ -1,27 +1,20 @@
 """One cell: train, score on the test split, compile, export."""
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from plan import Cell, subjects
-from torch import nn
+from scored import scored
 
 from compactmtl.compact import CompactModel
 from compactmtl.compiler import compress
 from compactmtl.compiler.folder import write_folder
 from compactmtl.compiler.source import load_source
-from compactmtl.data import DATASETS
-from compactmtl.data.batch import loader
 from compactmtl.export import export
-from compactmtl.multitask.evaluate import evaluate
-from compactmtl.parts import find_part
 from compactmtl.recipe import Recipe
 from compactmtl.study.derived import derived
-from compactmtl.training import NullReporter, finetune, fit
-from compactmtl.training.assemble import load_split
+from compactmtl.training import finetune, fit
 from compactmtl.training.logs import read_log
 
 
@@ -50,7 +43,7 @@ def run_one(cell: Cell, root: Path) -> dict[str, Any]:
     else:
         result = fit(recipe, run_dir=run, resume=resume)
         taken = time.process_time() - started
-        test = scored(result.model, recipe, None)
+        test = scored(result.model, recipe)
         compact = compiled(run, recipe)
     write_folder(compact, folder / "compact", images=[], origin="noise")
     export(compact, folder / "compact" / "model.onnx")
@@ -75,24 +68,3 @@ def compiled(run: Path, recipe: Recipe, **options: Any) -> CompactModel:
         source.model, source.example_inputs, images=source.images[:1], tasks=source.tasks,
         parent=source.parent, recipe=source.recipe, **options,
     )  # fmt: skip
-
-
-def scored(model: nn.Module, recipe: Recipe, names: list[str] | None) -> Any:
-    """Return the metrics on the test split."""
-    declared = find_part(recipe.data.name, DATASETS, "data set").declared_tasks
-    tasks = {name: declared(**recipe.data.args)[name] for name in recipe.tasks}
-    data = load_split(recipe, "test", NullReporter())
-    batches = loader(
-        data, tasks, batch_size=recipe.data.batch_size, shuffle=False,
-        generator=torch.Generator().manual_seed(0), num_workers=0,
-    )  # fmt: skip
-
-    def predict(images: torch.Tensor) -> Mapping[str, Any]:
-        with torch.no_grad():
-            outputs = model.eval()(images)
-        if isinstance(outputs, Mapping):
-            return outputs
-        assert names is not None
-        return dict(zip(names, outputs, strict=True))
-
-    return evaluate(predict, batches, tasks)

@@ -7,12 +7,14 @@ import numpy as np
 import torch
 
 from compactmtl.board.files import sha256, to_json, write_together
+from compactmtl.board.panoptic.pipeline import BOX_ALIGN, BOX_SIDE, MASK_ALIGN, MASK_SIDE
 from compactmtl.board.panoptic.session import FORMAT_VERSION, SUFFIX, PanopticSession
 from compactmtl.compact_network import NetworkManifest, load_network, read_network
 from compactmtl.environment import version
 from compactmtl.errors import ExportError
 from compactmtl.export.base import Which
 from compactmtl.export.board_errors import translated
+from compactmtl.export.roi_align import roi_align_model
 from compactmtl.export.sidecar import InputSpec, OutputSpec, Parent, Sidecar, Verified
 from compactmtl.export.stored import INPUTS, Array, read_inputs
 from compactmtl.files import sha256 as fingerprint
@@ -20,6 +22,8 @@ from compactmtl.lineage import PARTS, sidecar_path
 
 NUM_IMAGES = 4
 """How many of the stored images the whole is compared on."""
+ALIGN = {BOX_ALIGN: ("boxes/align.onnx", BOX_SIDE), MASK_ALIGN: ("masks/align.onnx", MASK_SIDE)}
+"""Files and bins of RoI align: the same for all networks, dense or compact."""
 CLOSE = 0.05
 """Pixels within which two boxes of one label are the same thing."""
 LEAST_SAME = 0.9
@@ -44,20 +48,21 @@ def write_panoptic(folder: Path, which: Which) -> tuple[Path, Sidecar]:
     manifest = read_network(folder)
     stem = "model" if which == "compact" else "dense"
     path = folder / f"{stem}{SUFFIX}"
-    parts = {name: f"{name}/{stem}.onnx" for name in manifest.parts}
+    files = {name: f"{name}/{stem}.onnx" for name in manifest.parts}
+    digests = {name: fingerprint(folder / file) for name, file in files.items()}
+    aligned = {folder / file: roi_align_model(side) for file, side in ALIGN.values()}
+    for name, (file, _) in ALIGN.items():
+        files[name], digests[name] = file, sha256(aligned[folder / file])
     document = {
         "format_version": FORMAT_VERSION,
         "processing": manifest.processing,
-        "parts": {
-            name: {"file": file, "sha256": fingerprint(folder / file)}
-            for name, file in parts.items()
-        },
+        "parts": {name: {"file": files[name], "sha256": digests[name]} for name in files},
     }
     content = to_json(document)
     trial = folder / f".{path.name}"
     with translated():
         try:
-            write_together({trial: content})
+            write_together({**aligned, trial: content})
             session = PanopticSession(trial, threads=1)
         finally:
             trial.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""Images in, boxes, masks and panoptic map out: three exported parts, and numpy between them."""
+"""Images in, boxes, masks and panoptic map out: exported parts, and numpy between them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,21 +9,20 @@ import numpy as np
 from compactmtl.board.errors import AskedError, DamagedError
 from compactmtl.board.panoptic.boxes import clip, decode, grid_anchors, kept_by_nms, sides_from
 from compactmtl.board.panoptic.maps import merged, pasted
-from compactmtl.board.panoptic.roi_align import pooled
+from compactmtl.board.panoptic.roi_align import Part, pooled
 from compactmtl.board.tensors import Array
 
 LEVELS = ("p2", "p3", "p4", "p5")
 ASPECTS = (0.5, 1.0, 2.0)
 DIVISOR = 32
 BOX_SIDE, MASK_SIDE = 7, 14
+BOX_ALIGN, MASK_ALIGN = "box_align", "mask_align"
+"""Parts without weights: RoI align for each head, see ``pooled``."""
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 PROPOSAL_OVERLAP, BOX_OVERLAP = 0.7, 0.5
 LEAST_SCORE = 0.05
 LEAST_PROPOSAL, LEAST_BOX = 1e-3, 1e-2
 """Pixels of the shortest side."""
-
-Part = Callable[[Mapping[str, Array]], Mapping[str, Array]]
-"""A loaded part: named arrays to named arrays."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,8 @@ class PanopticPipeline:
 
     Args:
         processing: The settings.
-        parts: ``pixels``, ``boxes`` and ``masks``, with the names that ``compress`` gave them.
+        parts: ``pixels``, ``boxes`` and ``masks``, with the names that ``compress`` gave them, and
+            ``box_align`` and ``mask_align``.
 
     Source:
         He et al. (2017), Mask R-CNN; Kirillov et al. (2019), Panoptic Feature Pyramid Networks;
@@ -152,7 +152,7 @@ class PanopticPipeline:
         self, levels: list[Array], proposals: Array, height: int, width: int
     ) -> tuple[Array, Array, Array]:
         """Return boxes, scores and labels of what is found, best first."""
-        features = pooled(levels, proposals, BOX_SIDE, self._canonical)
+        features = pooled(levels, proposals, BOX_SIDE, self._canonical, self._parts[BOX_ALIGN])
         if not len(features):
             nothing = np.zeros(0, dtype=features.dtype)
             return nothing.reshape(0, 4), nothing, nothing.astype(np.int64)
@@ -174,7 +174,7 @@ class PanopticPipeline:
         """Return the masks (n, height, width)."""
         if not len(boxes):
             return np.zeros((0, height, width), dtype=bool)
-        features = pooled(levels, boxes, MASK_SIDE, self._canonical)
+        features = pooled(levels, boxes, MASK_SIDE, self._canonical, self._parts[MASK_ALIGN])
         logits = self._parts["masks"]({"mask_features": features})["masks"]
         own = logits[np.arange(len(boxes)), labels + 1]  # 0 is the background
         with np.errstate(over="ignore"):

@@ -9,17 +9,20 @@ from typing import Any
 from compactmtl.board.errors import DamagedError
 from compactmtl.board.files import read_bytes, read_json
 from compactmtl.board.onnx_session import OnnxSession
-from compactmtl.board.panoptic.pipeline import PanopticPipeline, Part, Processing
+from compactmtl.board.panoptic.pipeline import BOX_ALIGN, MASK_ALIGN, PanopticPipeline, Processing
+from compactmtl.board.panoptic.roi_align import Part
 from compactmtl.board.tensors import Array, InputInfo
 
 SUFFIX = ".panoptic"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+NAMES = ("pixels", "boxes", "masks", BOX_ALIGN, MASK_ALIGN)
+"""The parts."""
 BETWEEN = "between"
 """What the times call numpy's share."""
 
 
 class PanopticSession:
-    """Three ONNX files in ONNX Runtime and numpy between; a ``compactmtl.board.sessions.Session``.
+    """ONNX files in ONNX Runtime and numpy between; a ``compactmtl.board.sessions.Session``.
 
     It takes one image; what it yields says ``PanopticPipeline``.
 
@@ -46,7 +49,7 @@ class PanopticSession:
         self.runtime = f"{loaded['pixels'].runtime}, numpy between the parts"
         self.device = "cpu"
         self.device_clock: Callable[[], float] | None = None
-        self.includes = "proposals, RoI align, suppression and merging in numpy"
+        self.includes = "RoI align; proposals, suppression and merging in numpy"
         self.times_ms: dict[str, float] = {}
         self._pipeline = PanopticPipeline(
             Processing.of(document.get("processing", {})),
@@ -86,14 +89,16 @@ def part_files(path: Path, document: Mapping[str, Any]) -> dict[str, Path]:
     hint = "`compactmtl export` writes it and its parts"
     try:
         version = document["format_version"]
+        if version != FORMAT_VERSION:
+            raise DamagedError(
+                f"`{path}` has format version {version}, expected {FORMAT_VERSION}", hint=hint
+            )
         stated = {
             name: (str(document["parts"][name]["file"]), document["parts"][name]["sha256"])
-            for name in ("pixels", "boxes", "masks")
+            for name in NAMES
         }
     except (KeyError, TypeError) as error:
         raise DamagedError(f"`{path}` does not name its parts: {error}", hint=hint) from error
-    if version != FORMAT_VERSION:
-        raise DamagedError(f"`{path}` has format version {version}, expected {FORMAT_VERSION}")
     files = {}
     for name, (file, digest) in stated.items():
         steps = Path(file).parts

@@ -11,10 +11,12 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import batched_nms
 
 from compactmtl.board.errors import AskedError, DamagedError
+from compactmtl.board.onnx_session import OnnxSession
 from compactmtl.board.panoptic.boxes import clip, decode, grid_anchors, kept_by_nms
 from compactmtl.board.panoptic.maps import pasted
 from compactmtl.board.panoptic.pipeline import PanopticPipeline, Processing
 from compactmtl.board.panoptic.roi_align import pooled
+from compactmtl.export.roi_align import roi_align_model
 from compactmtl.models import MODELS
 from compactmtl.models.panoptic_fpn_detect import ASPECTS, _pool
 
@@ -61,7 +63,10 @@ def test_features_of_boxes_are_those_of_torchvision(side):
     pool = _pool(side, 56)
     levels = {f"p{2 + i}": torch.from_numpy(each)[None] for i, each in enumerate(pyramid)}
     want = pool(levels, [torch.from_numpy(found)], [(96, 128)]).numpy()
-    np.testing.assert_allclose(pooled(pyramid, found, side, 56), want, atol=1e-12)
+    got = pooled(pyramid, found, side, 56, align(side))
+    np.testing.assert_allclose(got, want, atol=1e-12)
+    moved = pooled(pyramid, found + 0.01, side, 56, align(side))
+    assert np.abs(moved - want).max() > 1e-4  # the oracle sees a planted error
 
 
 def test_masks_are_pasted_as_by_torchvision():
@@ -70,6 +75,10 @@ def test_masks_are_pasted_as_by_torchvision():
     want = paste_masks_in_image(torch.tensor(masks)[:, None], torch.tensor(found), (70, 90))
     for mask, box, its in zip(masks, found, want[:, 0].numpy(), strict=True):
         np.testing.assert_array_equal(pasted(mask, box, 70, 90), its > 0.5)
+
+
+def align(side):
+    return OnnxSession(roi_align_model(side, dtype="float64"), threads=1, name="align")
 
 
 def as_part(module, inputs, outputs):
@@ -96,6 +105,7 @@ def pipeline(network, **changed):
         name: as_part(network.get_submodule(part.module), part.inputs, part.outputs)
         for name, part in network.static_parts.items()
     }
+    parts |= {"box_align": align(7), "mask_align": align(14)}
     return PanopticPipeline(Processing.of({**network.processing(), **changed}), parts)
 
 
