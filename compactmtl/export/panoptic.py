@@ -1,5 +1,7 @@
 """The whole of a network in parts as one artefact, compared with torch on stored images."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +9,15 @@ import numpy as np
 import torch
 
 from compactmtl.board.files import sha256, to_json, write_together
-from compactmtl.board.panoptic.pipeline import BOX_ALIGN, BOX_SIDE, MASK_ALIGN, MASK_SIDE
+from compactmtl.board.panoptic.parts import BOX_ALIGN, MASK_ALIGN, SUPPRESSION
+from compactmtl.board.panoptic.pipeline import BOX_SIDE, MASK_SIDE
 from compactmtl.board.panoptic.session import FORMAT_VERSION, SUFFIX, PanopticSession
 from compactmtl.compact_network import NetworkManifest, load_network, read_network
 from compactmtl.environment import version
 from compactmtl.errors import ExportError
 from compactmtl.export.base import Which
 from compactmtl.export.board_errors import translated
-from compactmtl.export.roi_align import roi_align_model
+from compactmtl.export.panoptic_operators import roi_align_model, suppression_model
 from compactmtl.export.sidecar import InputSpec, OutputSpec, Parent, Sidecar, Verified
 from compactmtl.export.stored import INPUTS, Array, read_inputs
 from compactmtl.files import sha256 as fingerprint
@@ -22,8 +25,12 @@ from compactmtl.lineage import PARTS, sidecar_path
 
 NUM_IMAGES = 4
 """How many of the stored images the whole is compared on."""
-ALIGN = {BOX_ALIGN: ("boxes/align.onnx", BOX_SIDE), MASK_ALIGN: ("masks/align.onnx", MASK_SIDE)}
-"""Files and bins of RoI align: the same for all networks, dense or compact."""
+OPERATORS: Mapping[str, tuple[str, Callable[[], bytes]]] = {
+    BOX_ALIGN: ("boxes/align.onnx", partial(roi_align_model, BOX_SIDE)),
+    MASK_ALIGN: ("masks/align.onnx", partial(roi_align_model, MASK_SIDE)),
+    SUPPRESSION: ("boxes/suppression.onnx", suppression_model),
+}
+"""Files of what has no weights: the same for all networks, dense or compact."""
 CLOSE = 0.05
 """Pixels within which two boxes of one label are the same thing."""
 LEAST_SAME = 0.9
@@ -50,9 +57,9 @@ def write_panoptic(folder: Path, which: Which) -> tuple[Path, Sidecar]:
     path = folder / f"{stem}{SUFFIX}"
     files = {name: f"{name}/{stem}.onnx" for name in manifest.parts}
     digests = {name: fingerprint(folder / file) for name, file in files.items()}
-    aligned = {folder / file: roi_align_model(side) for file, side in ALIGN.values()}
-    for name, (file, _) in ALIGN.items():
-        files[name], digests[name] = file, sha256(aligned[folder / file])
+    operators = {folder / file: make() for file, make in OPERATORS.values()}
+    for name, (file, _) in OPERATORS.items():
+        files[name], digests[name] = file, sha256(operators[folder / file])
     document = {
         "format_version": FORMAT_VERSION,
         "processing": manifest.processing,
@@ -62,7 +69,7 @@ def write_panoptic(folder: Path, which: Which) -> tuple[Path, Sidecar]:
     trial = folder / f".{path.name}"
     with translated():
         try:
-            write_together({**aligned, trial: content})
+            write_together({**operators, trial: content})
             session = PanopticSession(trial, threads=1)
         finally:
             trial.unlink(missing_ok=True)

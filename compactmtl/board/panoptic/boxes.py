@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from compactmtl.board.panoptic.parts import Part
 from compactmtl.board.tensors import Array
 
 MOST_GROWTH = math.log(1000 / 16)
@@ -75,7 +76,7 @@ def sides_from(boxes: Array, least: float) -> Array:
     return large
 
 
-def kept_by_nms(boxes: Array, scores: Array, kinds: Array, threshold: float) -> Array:
+def kept_of(boxes: Array, scores: Array, kinds: Array, threshold: float, suppress: Part) -> Array:
     """Return the places of boxes that no better box of their kind overlaps by more, best first.
 
     Args:
@@ -83,28 +84,18 @@ def kept_by_nms(boxes: Array, scores: Array, kinds: Array, threshold: float) -> 
         scores: (n,).
         kinds: (n,) levels, or classes.
         threshold: On the area of the intersection over that of the union.
+        suppress: ``boxes``, ``scores`` and ``threshold`` (1,) to ``kept``, places in these boxes:
+            non-maximum suppression.
     """
+    limit = np.array([threshold], dtype=np.float32)
     kept = [
-        members[_nms(boxes[members], scores[members], threshold)]
+        members[
+            suppress({"boxes": boxes[members], "scores": scores[members], "threshold": limit})[
+                "kept"
+            ]
+        ]
         for members in (np.flatnonzero(kinds == kind) for kind in np.unique(kinds))
     ]
     found = np.sort(np.concatenate(kept)) if kept else np.zeros(0, dtype=np.int64)
     best_first: Array = found[np.argsort(-scores[found], kind="stable")]
     return best_first
-
-
-def _nms(boxes: Array, scores: Array, threshold: float) -> Array:
-    order = np.argsort(-scores, kind="stable")
-    boxes = boxes[order]
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    wide, tall = np.moveaxis(np.maximum(high - low, 0), 2, 0)
-    shared = wide * tall
-    overlaps = shared > threshold * (areas[:, None] + areas[None] - shared)
-    alive = np.ones(len(boxes), dtype=bool)
-    for place in np.flatnonzero(np.triu(overlaps, 1).any(axis=1)):
-        if alive[place]:
-            alive[place + 1 :] &= ~overlaps[place, place + 1 :]
-    found: Array = order[alive]
-    return found

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 
 from compactmtl.board.errors import AskedError, DamagedError
-from compactmtl.board.panoptic.boxes import clip, decode, grid_anchors, kept_by_nms, sides_from
-from compactmtl.board.panoptic.maps import merged, pasted
-from compactmtl.board.panoptic.roi_align import Part, pooled
+from compactmtl.board.panoptic.boxes import clip, decode, grid_anchors, kept_of, sides_from
+from compactmtl.board.panoptic.maps import extents, inside, merged, pasted
+from compactmtl.board.panoptic.parts import BOX_ALIGN, MASK_ALIGN, SUPPRESSION, Part
+from compactmtl.board.panoptic.roi_align import pooled
 from compactmtl.board.tensors import Array
 
 LEVELS = ("p2", "p3", "p4", "p5")
 ASPECTS = (0.5, 1.0, 2.0)
 DIVISOR = 32
 BOX_SIDE, MASK_SIDE = 7, 14
-BOX_ALIGN, MASK_ALIGN = "box_align", "mask_align"
-"""Parts without weights: RoI align for each head, see ``pooled``."""
+"""Of the features that the heads see; a mask has twice as many rows and columns."""
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 PROPOSAL_OVERLAP, BOX_OVERLAP = 0.7, 0.5
 LEAST_SCORE = 0.05
@@ -69,8 +69,7 @@ class PanopticPipeline:
 
     Args:
         processing: The settings.
-        parts: ``pixels``, ``boxes`` and ``masks``, with the names that ``compress`` gave them, and
-            ``box_align`` and ``mask_align``.
+        parts: Those of ``compactmtl.board.panoptic.parts.NAMES``.
 
     Source:
         He et al. (2017), Mask R-CNN; Kirillov et al. (2019), Panoptic Feature Pyramid Networks;
@@ -108,6 +107,7 @@ class PanopticPipeline:
             scores,
             labels,
             masks,
+            inside(extents(boxes, 2 * MASK_SIDE), height, width),
             semantic,
             num_things=self.processing.num_things,
             stuff_area=self.processing.stuff_area,
@@ -144,7 +144,7 @@ class PanopticPipeline:
         large = sides_from(boxes, LEAST_PROPOSAL)
         boxes, scores = boxes[large], np.concatenate(all_scores)[large]
         kinds = np.concatenate(all_levels)[large]
-        kept = kept_by_nms(boxes, scores, kinds, PROPOSAL_OVERLAP)[: settings.proposals]
+        kept = self._kept(boxes, scores, kinds, PROPOSAL_OVERLAP)[: settings.proposals]
         proposals: Array = boxes[kept]
         return proposals
 
@@ -165,8 +165,11 @@ class PanopticPipeline:
         sure = sure.reshape(-1)
         good = (sure > LEAST_SCORE) & sides_from(boxes, LEAST_BOX)
         boxes, sure, labels = boxes[good], sure[good], labels[good]
-        kept = kept_by_nms(boxes, sure, labels, BOX_OVERLAP)[: self.processing.detections]
+        kept = self._kept(boxes, sure, labels, BOX_OVERLAP)[: self.processing.detections]
         return boxes[kept], sure[kept], labels[kept]
+
+    def _kept(self, boxes: Array, scores: Array, kinds: Array, threshold: float) -> Array:
+        return kept_of(boxes, scores, kinds, threshold, self._parts[SUPPRESSION])
 
     def _segment(
         self, levels: list[Array], boxes: Array, labels: Array, height: int, width: int
@@ -179,6 +182,4 @@ class PanopticPipeline:
         own = logits[np.arange(len(boxes)), labels + 1]  # 0 is the background
         with np.errstate(over="ignore"):
             sure = 1 / (1 + np.exp(-own))
-        return np.stack(
-            [pasted(mask, box, height, width) for mask, box in zip(sure, boxes)]  # noqa: B905
-        )
+        return pasted(sure, boxes, height, width)

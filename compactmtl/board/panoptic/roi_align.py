@@ -1,13 +1,11 @@
 """What the heads see of a box: the pyramid, sampled on a grid in the box."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from compactmtl.board.panoptic.parts import Part
 from compactmtl.board.tensors import Array
-
-Part = Callable[[Mapping[str, Array]], Mapping[str, Array]]
-"""A loaded part: named arrays to named arrays."""
 
 SAMPLES = 2
 """Samples along each side of a bin."""

@@ -8,15 +8,16 @@ from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import paste_masks_in_image
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, nms
 
 from compactmtl.board.errors import AskedError, DamagedError
 from compactmtl.board.onnx_session import OnnxSession
-from compactmtl.board.panoptic.boxes import clip, decode, grid_anchors, kept_by_nms
-from compactmtl.board.panoptic.maps import pasted
+from compactmtl.board.panoptic import maps
+from compactmtl.board.panoptic.boxes import clip, decode, grid_anchors, kept_of
+from compactmtl.board.panoptic.maps import extents, inside, pasted
 from compactmtl.board.panoptic.pipeline import PanopticPipeline, Processing
 from compactmtl.board.panoptic.roi_align import pooled
-from compactmtl.export.roi_align import roi_align_model
+from compactmtl.export.panoptic_operators import roi_align_model, suppression_model
 from compactmtl.models import MODELS
 from compactmtl.models.panoptic_fpn_detect import ASPECTS, _pool
 
@@ -48,12 +49,16 @@ def test_boxes_are_decoded_as_by_torchvision():
 
 
 def test_overlapping_boxes_go_as_with_torchvision():
-    found, scores, kinds = boxes(300), DRAW.random(300), DRAW.integers(0, 3, 300)
+    found, scores = (x.astype(np.float32) for x in (boxes(300), DRAW.random(300)))
+    scores[40:60] = scores[40]  # equal scores: the first comes first
+    kinds = DRAW.integers(0, 3, 300)
+    suppress = OnnxSession(suppression_model(), threads=1, name="suppression")
     want = batched_nms(*map(torch.from_numpy, (found, scores, kinds)), 0.5).tolist()
-    assert kept_by_nms(found, scores, kinds, 0.5).tolist() == want
+    assert kept_of(found, scores, kinds, 0.5, suppress).tolist() == want
     assert len(want) < 300
-    assert kept_by_nms(found, scores, kinds, 0.3).tolist() != want  # the oracle sees a difference
-    assert kept_by_nms(found[:0], scores[:0], kinds[:0], 0.5).tolist() == []
+    other = kept_of(found, scores, kinds, 0.3, suppress)
+    assert other.tolist() != want  # the oracle sees a difference
+    assert kept_of(found[:0], scores[:0], kinds[:0], 0.5, suppress).tolist() == []
 
 
 @pytest.mark.parametrize("side", [7, 14])
@@ -69,16 +74,28 @@ def test_features_of_boxes_are_those_of_torchvision(side):
     assert np.abs(moved - want).max() > 1e-4  # the oracle sees a planted error
 
 
-def test_masks_are_pasted_as_by_torchvision():
+def test_masks_are_pasted_as_by_torchvision(monkeypatch):
     found = clip(np.concatenate([boxes(20, 60), [[3.0, 3.0, 3.2, 3.2], [50, 40, 140, 99]]]), 70, 90)
     masks = DRAW.random((len(found), 28, 28))
     want = paste_masks_in_image(torch.tensor(masks)[:, None], torch.tensor(found), (70, 90))
-    for mask, box, its in zip(masks, found, want[:, 0].numpy(), strict=True):
-        np.testing.assert_array_equal(pasted(mask, box, 70, 90), its > 0.5)
+    want = want[:, 0].numpy() > 0.5
+    np.testing.assert_array_equal(pasted(masks, found, 70, 90), want)
+    assert (pasted(masks, found + 0.6, 70, 90) != want).any()  # the oracle sees a planted error
+    monkeypatch.setattr(maps, "BLOCK", 500)
+    np.testing.assert_array_equal(pasted(masks, found, 70, 90), want)
+    # Outside of their extents masks are empty.
+    for mask, (x0, y0, x1, y1) in zip(want, inside(extents(found, 28), 70, 90), strict=True):
+        assert mask[y0:y1, x0:x1].sum() == mask.sum()
 
 
 def align(side):
     return OnnxSession(roi_align_model(side, dtype="float64"), threads=1, name="align")
+
+
+def suppress(arrays):
+    """Suppress in float64, which ONNX Runtime has not."""
+    tensors = (torch.from_numpy(arrays[name]) for name in ("boxes", "scores"))
+    return {"kept": nms(*tensors, float(arrays["threshold"][0])).numpy()}
 
 
 def as_part(module, inputs, outputs):
@@ -105,7 +122,7 @@ def pipeline(network, **changed):
         name: as_part(network.get_submodule(part.module), part.inputs, part.outputs)
         for name, part in network.static_parts.items()
     }
-    parts |= {"box_align": align(7), "mask_align": align(14)}
+    parts |= {"box_align": align(7), "mask_align": align(14), "suppression": suppress}
     return PanopticPipeline(Processing.of({**network.processing(), **changed}), parts)
 
 
