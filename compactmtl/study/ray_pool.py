@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compactmtl.errors import MissingExtraError, TrainingError, UsageError
+from compactmtl.errors import MissingExtraError, StoppedError, TrainingError, UsageError
 from compactmtl.recipe import to_toml
 from compactmtl.study.cells import RunCell
 from compactmtl.study.children import Children
@@ -124,7 +124,7 @@ def work_on_node(cell: RunCell, place: Place) -> Failure | None:
     os.environ.update(place.variables)
     try:
         run_cell(cell, place.device, place.threads, Children())
-    except TrainingError as error:
+    except (StoppedError, TrainingError) as error:
         return error.message, error.hint
     return None
 

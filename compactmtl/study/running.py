@@ -5,10 +5,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 
 from compactmtl.environment import usable_cores
-from compactmtl.errors import TrainingError
+from compactmtl.errors import StoppedError, TrainingError
 from compactmtl.study.cells import RunCell
 from compactmtl.study.children import Children
 from compactmtl.study.steps import run_cell
+from compactmtl.training.interrupt import StopRequest, stop_on_signal
 
 OnFailed = Callable[[RunCell, TrainingError], None]
 
@@ -35,6 +36,7 @@ def run_cells(
 
     Raises:
         TrainingError: A run failed; the others that had begun were still finished.
+        StoppedError: SIGTERM or SIGUSR1 came, here or to a run's process; the others were saved.
     """
     free: SimpleQueue[str] = SimpleQueue()
     for index in range(jobs):
@@ -51,7 +53,8 @@ def run_cells(
 
     waiting = [cell for cell in cells if not cell.is_done]
     running: dict[Future[None], RunCell] = {}
-    with ThreadPoolExecutor(jobs) as pool:
+    stopping = StopRequest("; what is finished stays")
+    with ThreadPoolExecutor(jobs) as pool, stop_on_signal(stopping):
         try:
             while waiting or running:
                 ready = [cell for cell in waiting if all(each.is_done for each in cell.needs)]
@@ -73,7 +76,7 @@ def run_cells(
                             on_failed(lost, TrainingError(reason))
                     else:
                         on_done(cell)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, StoppedError):
             children.stop()
             raise
 

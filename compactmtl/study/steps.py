@@ -3,13 +3,14 @@
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from compactmtl.errors import CompilerError, TrainingError
+from compactmtl.errors import CompilerError, StoppedError, TrainingError
 from compactmtl.files import make_folder, read_json, write_text
 from compactmtl.lineage import MODEL
 from compactmtl.recipe import to_toml
@@ -21,6 +22,8 @@ from compactmtl.training.run import CHECKPOINT
 FINISHED = "finished"
 LOCK = "lock"
 """Held by whoever trains or scores the run."""
+STOPPED = (StoppedError.exit_code, -signal.SIGTERM, -signal.SIGUSR1)
+"""Exit codes of a process that a scheduler ended."""
 
 
 def run_cell(cell: RunCell, device: str, threads: int, children: Children) -> None:
@@ -28,6 +31,7 @@ def run_cell(cell: RunCell, device: str, threads: int, children: Children) -> No
 
     Raises:
         TrainingError: A step failed.
+        StoppedError: A signal ended one that can go on.
         WriteError: Its folder cannot be written.
     """
     make_folder(cell.folder)
@@ -63,6 +67,8 @@ def _steps(cell: RunCell, device: str, threads: int, lock: int, children: Childr
                 pass_fds=(lock,),
                 env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             )
+        if code in STOPPED:
+            raise StoppedError(f"{cell.name}: a signal stopped it", hint="the same command goes on")
         if code:
             lines = cell.log.read_text(encoding="utf-8", errors="replace").splitlines()
             errors = [line for line in lines if line.startswith("error:")]

@@ -21,7 +21,7 @@ from compactmtl.training.coverage import check_coverage
 from compactmtl.training.device import make_fabric
 from compactmtl.training.epoch import Epochs, Pace
 from compactmtl.training.feed import Feed
-from compactmtl.training.interrupt import stop_on_signal
+from compactmtl.training.interrupt import StopRequest, stop_on_signal
 from compactmtl.training.learner import Learner
 from compactmtl.training.loggers import make_loggers
 from compactmtl.training.logs import LOGGED, flatten
@@ -126,7 +126,7 @@ def fit(
     given = [name for name, item in objects.items() if item is not None]
     run = open_or_create(recipe, root, run_dir, resume=resume, given=given, writes=first)
     state = load_state(recipe, run) if resume else None
-    with stop_on_signal() as stop, preserved_rng(), noted(run), lost_process():
+    with stop_on_signal(StopRequest()) as stop, preserved_rng(), noted(run), lost_process():
         fabric = make_fabric(recipe.train, make_loggers(loggers, run.folder) if first else ())
         processes = Processes(fabric)
         run.folder = processes.of_first(run.folder)

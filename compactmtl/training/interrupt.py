@@ -16,9 +16,13 @@ class StopRequest:
     """Whether such a signal came.
 
     Until ``waits`` is set there is nothing to save, and a signal ends the block at once.
+
+    Args:
+        early: What such an end means, behind "stopped by SIGTERM".
     """
 
-    def __init__(self) -> None:
+    def __init__(self, early: str = " before the first step; nothing was written") -> None:
+        self._early = early
         self.name = ""
         """The first signal that came, "" if none did."""
         self.waits = False
@@ -27,17 +31,18 @@ class StopRequest:
         """Take in a signal.
 
         Raises:
-            StoppedError: Training has not begun.
+            StoppedError: Nothing waits to be saved.
         """
         self.name = self.name or signal.Signals(number).name
         if not self.waits:
-            raise StoppedError(f"stopped by {self.name} before the first step; nothing was written")
+            raise StoppedError(
+                f"stopped by {self.name}{self._early}", hint="the same command goes on"
+            )
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[StopRequest]:
+def stop_on_signal(request: StopRequest) -> Iterator[StopRequest]:
     """Note SIGTERM and SIGUSR1 while the block runs; only the main thread can."""
-    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return

@@ -1,15 +1,17 @@
 """The processes of a study's runs: what they are told, and what a killed study leaves behind."""
 
 import fcntl
+import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 
 import pytest
 
-from compactmtl.errors import TrainingError
+from compactmtl.errors import StoppedError, TrainingError
 from compactmtl.study import steps as module
 from compactmtl.study.cells import make_cells
 from compactmtl.study.children import Children
@@ -111,6 +113,36 @@ def test_an_interrupted_study_ends_its_processes(tmp_path):
     assert codes == [-signal.SIGTERM]
     with pytest.raises(TrainingError, match="stopped"):
         children.run(command)
+
+
+def wait_forever(monkeypatch, started):
+    """Put a process that never ends in the place of every step."""
+    real, command = Children.run, [sys.executable, "-c", WAIT_FOREVER, str(started)]
+    monkeypatch.setattr(Children, "run", lambda self, _, **options: real(self, command, **options))
+
+
+def test_a_scheduler_ends_a_study_with_its_processes(cell, tmp_path, monkeypatch):
+    wait_forever(monkeypatch, tmp_path / "started")
+
+    def tell():
+        while not (tmp_path / "started").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    telling = threading.Thread(target=tell)
+    telling.start()
+    with pytest.raises(StoppedError, match="stopped by SIGUSR1; what is finished stays"):
+        run(cell)  # returns once the process has ended
+    telling.join()
+    assert not cell.is_done
+
+
+def test_a_run_that_a_scheduler_ended_is_no_failure(cell, monkeypatch):
+    monkeypatch.setattr(Children, "run", lambda *_, **__: StoppedError.exit_code)
+    failed = []
+    with pytest.raises(StoppedError, match="a, seed 0: a signal stopped it"):
+        run(cell, on_failed=lambda *one: failed.append(one))
+    assert failed == []
 
 
 def test_a_run_that_a_killed_study_left_behind_is_waited_for(cell, verbs, monkeypatch):

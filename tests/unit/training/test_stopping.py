@@ -165,7 +165,7 @@ def test_a_signal_before_the_first_step_leaves_no_folder(train, blobs, tmp_path)
 
 
 def test_the_first_signal_is_the_one_that_is_named():
-    with stop_on_signal() as stop:
+    with stop_on_signal(StopRequest()) as stop:
         stop.waits = True
         os.kill(os.getpid(), signal.SIGUSR1)
         os.kill(os.getpid(), signal.SIGTERM)
