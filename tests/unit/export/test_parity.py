@@ -71,6 +71,31 @@ def test_one_bad_case_among_good_ones_is_enough(scale):
         check_parity(late, reference, [case, case, case], ["double"])
 
 
+class Rough(nn.Module):
+    """Rounds in fp32 to multiples of 2**-10."""
+
+    def forward(self, x):
+        return {"rough": (x + 2.0**13) - 2.0**13}
+
+
+def test_how_an_output_rounds_is_learned_from_all_cases(capture_program):
+    values = torch.rand(2, 3, 4, 5)
+    rounded = (values * 2**10).round() / 2**10  # nothing is rounded off here, by chance
+    reference = Reference(capture_program(Rough(), values))
+    lucky, usual = (Case({"x": x.numpy()}, "here") for x in (rounded, values))
+
+    def off(units):
+        return lambda inputs: ({"rough": inputs["x"] + np.float32(units / 2**10)}, [])
+
+    with pytest.raises(ExportError, match=r"at most 4.77e-07 expected"):
+        check_parity(off(1), reference, [lucky], ["rough"])
+    parity = check_parity(off(1), reference, [lucky, usual], ["rough"]).per_task["rough"]
+    assert parity.max_rel_error == pytest.approx(2**-10, rel=0.1)
+    assert parity.bound == pytest.approx(FACTOR * 2**-11, rel=0.1)
+    with pytest.raises(ExportError):  # the oracle sees a planted error
+        check_parity(off(3), reference, [lucky, usual], ["rough"])
+
+
 def test_shape_nan_and_missing_pools(scale):
     reference, case = scale
     with pytest.raises(ExportError, match="has shape"):
