@@ -5,8 +5,9 @@ of windows move legitimately: there, outputs alone are compared, and the figures
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -24,6 +25,8 @@ FACTOR = 4.0
 FLOOR = float(torch.finfo(torch.float32).eps)
 """Torch's error counts as at least one fp32 unit of the largest output. A small network may round
 to exactly the right value in one order of summation and one unit off in another."""
+DRAWS = 8
+"""Further ways of rounding that are tried before an artefact is refused."""
 
 
 class Probed(Protocol):
@@ -72,18 +75,22 @@ def check_parity(
     """Compare an artefact with torch, per output, on every case.
 
     With ``e(x)`` the largest deviation of x from torch in fp64, divided by the largest fp64
-    magnitude: e(runtime) <= factor * max(e(torch in fp32), one fp32 unit), where torch's error is
-    its largest over the cases. That error is one draw of how an output rounds; in one case alone it
-    may be small by chance, above all where an output has few values. Where the program
-    selects indices, the runtime's own selections are imposed on torch in both precisions, and every
-    one that differs from fp64's must be a near-tie there. Outputs of integers must be equal.
+    magnitude: e(runtime) <= factor * max(e(torch in fp32), one fp32 unit).
+
+    One run of torch is one draw of how an output rounds, and small by chance where all error comes
+    from one spot at which large values cancel. An error beyond the bound is therefore compared once
+    more, with the largest error of ``DRAWS`` fp32 runs in which inputs and parameters are off by up
+    to one unit: a runtime that folds batch norm into weights rounds them all anew.
+
+    Where the program selects indices, the runtime's own selections are imposed on torch in both
+    precisions, and every one that differs from fp64's must be a near-tie there. Outputs of integers
+    must be equal.
 
     Raises:
         ExportError: The rule does not hold; the message names the output, the error and the bound.
         NonFiniteError: An output holds NaN or Inf.
     """
     parity = Parity()
-    found: dict[str, list[tuple[str, TaskParity]]] = {name: [] for name in output_names}
     for case in cases:
         outputs, pools = probed(case.inputs)
         where = f"on {case.describe()['shapes']}"
@@ -94,14 +101,43 @@ def check_parity(
         imposed = reference.arrange(chosen, got)
         exact = reference.run(case.tensors(), torch.float64, imposed)
         single = reference.run(case.tensors(), torch.float32, imposed)
+        drawn = _Drawn(
+            reference, case, imposed, dict(zip(output_names, exact.outputs, strict=True))
+        )
         _note_selections(parity, exact, imposed, where)
         for name, value, want, own in zip(
             output_names, got, exact.outputs, single.outputs, strict=True
         ):
-            found[name].append((where, _compare(name, value, want, own, where)))
-    for name, each in found.items():
-        parity.per_task[name] = _worst(name, each, factor)
+            found = _compare(name, value, want, own, where, factor, drawn)
+            before = parity.per_task.get(name)
+            # Keep the case that came closest to its bound.
+            if before is None or _share_of_bound(found) > _share_of_bound(before):
+                parity.per_task[name] = found
     return parity
+
+
+class _Drawn:
+    """How large errors become where everything is rounded in other ways; run when asked."""
+
+    def __init__(
+        self,
+        reference: Reference,
+        case: Case,
+        imposed: Sequence[Tensor],
+        exact: Mapping[str, Tensor],
+    ) -> None:
+        self._reference, self._case, self._imposed = reference, case, imposed
+        self._exact = exact
+
+    @cached_property
+    def errors(self) -> dict[str, float]:
+        """The largest error of each output."""
+        inputs, largest = self._case.tensors(), dict.fromkeys(self._exact, 0.0)
+        for draw in range(DRAWS):
+            run = self._reference.run(inputs, torch.float32, self._imposed, draw=draw)
+            for (name, want), got in zip(self._exact.items(), run.outputs, strict=True):
+                largest[name] = max(largest[name], _deviation(got, want)[0])
+        return largest
 
 
 class Drift:
@@ -140,23 +176,9 @@ class Drift:
         return measured
 
 
-def _worst(name: str, found: Sequence[tuple[str, TaskParity]], factor: float) -> TaskParity:
-    """Return the figures of the case with the largest error, and the bound of all.
-
-    Raises:
-        ExportError: It is beyond the bound.
-    """
-    own = max(each.torch_fp32_error or 0.0 for _, each in found)
-    bound = factor * max(own, FLOOR)
-    where, worst = max(found, key=lambda one: one[1].max_rel_error)
-    if worst.max_rel_error > bound:
-        raise ExportError(
-            f"output `{name}` {where} differs from torch: relative error "
-            f"{worst.max_rel_error:.3g}, at most {bound:.3g} expected ({factor:g} x torch's own "
-            "fp32 error); nothing was written",
-            hint="please report this with the model; `--opset` may avoid it",
-        )
-    return worst.model_copy(update={"bound": bound, "torch_fp32_error": own})
+def _share_of_bound(found: TaskParity) -> float:
+    assert found.bound is not None
+    return found.max_rel_error / found.bound
 
 
 def _note_selections(parity: Parity, exact: Run, imposed: Sequence[Tensor], where: str) -> None:
@@ -176,7 +198,15 @@ def _note_selections(parity: Parity, exact: Run, imposed: Sequence[Tensor], wher
             )
 
 
-def _compare(name: str, got: Tensor, want: Tensor, own: Tensor, where: str) -> TaskParity:
+def _compare(
+    name: str,
+    got: Tensor,
+    want: Tensor,
+    own: Tensor,
+    where: str,
+    factor: float,
+    drawn: _Drawn,
+) -> TaskParity:
     _check_comparable(name, got, want, where)
     if not want.is_floating_point():
         wrong = int((got != want).sum())
@@ -188,7 +218,20 @@ def _compare(name: str, got: Tensor, want: Tensor, own: Tensor, where: str) -> T
     elif not torch.isfinite(own).all():
         raise _not_finite(name, "torch in float32", where)
     error, rms = _deviation(got, want)
-    return TaskParity(max_rel_error=error, rel_rms=rms, torch_fp32_error=_deviation(own, want)[0])
+    reference_error, _ = _deviation(own, want)
+    bound = factor * max(reference_error, FLOOR)
+    if error > bound and want.is_floating_point():
+        reference_error = max(reference_error, drawn.errors[name])
+        bound = factor * max(reference_error, FLOOR)
+    if error > bound:
+        raise ExportError(
+            f"output `{name}` {where} differs from torch: relative error {error:.3g}, at most "
+            f"{bound:.3g} expected ({factor:g} x torch's own fp32 error); nothing was written",
+            hint="please report this with the model; `--opset` may avoid it",
+        )
+    return TaskParity(
+        max_rel_error=error, rel_rms=rms, bound=bound, torch_fp32_error=reference_error
+    )
 
 
 def _check_comparable(name: str, got: Tensor, want: Tensor, where: str) -> None:

@@ -72,7 +72,12 @@ class Reference:
         ]
 
     def run(
-        self, inputs: Sequence[Tensor], dtype: torch.dtype, imposed: Sequence[Tensor] | None = None
+        self,
+        inputs: Sequence[Tensor],
+        dtype: torch.dtype,
+        imposed: Sequence[Tensor] | None = None,
+        *,
+        draw: int | None = None,
     ) -> Run:
         """Run the program with all floating-point values in ``dtype``.
 
@@ -80,18 +85,24 @@ class Reference:
             inputs: One tensor per input, in order.
             dtype: ``torch.float32`` or ``torch.float64``.
             imposed: One index tensor per selection, used in place of the program's own.
+            draw: Move every fp32 input and parameter by up to one unit in its last place, at
+                random with this seed: another way in which everything may be rounded.
 
         Raises:
             AssertionError: The program was not captured for this input shape.
             ExportError: An imposed pool index lies outside the plane.
         """
         if imposed is None:
-            return self.run_choosing(inputs, dtype, None)
+            return self.run_choosing(inputs, dtype, None, draw)
         given = dict(zip(self.selecting, imposed, strict=True))
-        return self.run_choosing(inputs, dtype, lambda node, source, own: given[node])
+        return self.run_choosing(inputs, dtype, lambda node, source, own: given[node], draw)
 
     def run_choosing(
-        self, inputs: Sequence[Tensor], dtype: torch.dtype, choose: "Choose | None"
+        self,
+        inputs: Sequence[Tensor],
+        dtype: torch.dtype,
+        choose: "Choose | None",
+        draw: int | None = None,
     ) -> Run:
         """Run the program; ``choose`` says what is imposed, once it is known what is pooled.
 
@@ -99,9 +110,9 @@ class Reference:
             AssertionError: The program was not captured for this input shape.
             ExportError: An imposed pool index lies outside the plane.
         """
-        interpreter = _Interpreter(self, dtype, choose)
+        interpreter = _Interpreter(self, dtype, choose, draw)
         with torch.no_grad():
-            outputs = interpreter.run(*(_cast(value, dtype) for value in inputs))
+            outputs = interpreter.run(*map(interpreter.cast, inputs))
         interpreter.record.outputs = tree_leaves(outputs)
         return interpreter.record
 
@@ -111,8 +122,15 @@ Choose: TypeAlias = Callable[[fx.Node, Tensor, Tensor], Tensor]
 
 
 class _Interpreter(fx.Interpreter):
-    def __init__(self, reference: Reference, dtype: torch.dtype, choose: Choose | None) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        dtype: torch.dtype,
+        choose: Choose | None,
+        draw: int | None,
+    ) -> None:
         super().__init__(reference.module)
+        self.noise = None if draw is None else torch.Generator().manual_seed(draw)
         self.selecting = set(reference.selecting)
         self.dtype = dtype
         self.choose = choose
@@ -121,7 +139,16 @@ class _Interpreter(fx.Interpreter):
     def get_attr(
         self, target: Target, args: tuple[Argument, ...], kwargs: dict[str, Any]
     ) -> object:
-        return _cast(super().get_attr(target, args, kwargs), self.dtype)
+        return self.cast(super().get_attr(target, args, kwargs))
+
+    def cast(self, value: object) -> object:
+        """Return a value in the precision of this run, moved where this run moves values."""
+        if not isinstance(value, Tensor) or value.dtype is not torch.float32:
+            return value
+        if self.noise is not None:
+            steps = torch.randint(-1, 2, value.shape, generator=self.noise).to(value)
+            value = torch.nextafter(value, value * (1 + steps))  # 0 stays 0
+        return value.to(self.dtype)
 
     def run_node(self, n: fx.Node) -> object:
         result = super().run_node(n)
@@ -144,12 +171,6 @@ class _Interpreter(fx.Interpreter):
             return self.dtype if value is torch.float32 else value
 
         return super().call_function(target, tree_map(recast, args), tree_map(recast, kwargs))
-
-
-def _cast(value: object, dtype: torch.dtype) -> object:
-    if isinstance(value, Tensor) and value.dtype is torch.float32:
-        return value.to(dtype)
-    return value
 
 
 def _hands_on_indices(node: fx.Node) -> bool:
