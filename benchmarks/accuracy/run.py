@@ -72,15 +72,13 @@ def parse() -> argparse.Namespace:
 
 
 def missing(results: Results, study: str, seeds: int) -> Iterator[Cell]:
-    """Yield what is not done yet and can be: rates first, then seed by seed."""
-    systems = STUDIES[study].systems
-    for system in systems:
+    """Yield what is not done yet and can be, system by system: its rates first, then its seeds."""
+    for system in STUDIES[study].systems:
         for lr in LEARNING_RATES:
             if (cell := Cell(study, system, lr, TUNING_SEED)) not in results:
                 yield cell
-    for seed in range(seeds):
-        for system in systems:
-            chosen = results.learning_rate(study, system)
+        chosen = results.learning_rate(study, system)
+        for seed in range(seeds):
             if chosen is not None and (cell := Cell(study, system, chosen, seed)) not in results:
                 yield cell
 
