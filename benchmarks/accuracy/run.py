@@ -7,7 +7,9 @@ chooses nothing. What the record holds is not trained again, so a study may be s
 
 import argparse
 import multiprocessing
+import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -34,7 +36,7 @@ def main() -> None:
     results = Results(options.record)
     end = time.monotonic() + 60 * options.minutes
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.jobs, mp_context=spawn) as workers:
+    with ProcessPoolExecutor(options.jobs, spawn, end_with_parent) as workers:
         begun: dict[Future[Any], Cell] = {}
         while True:
             free = options.jobs - len(begun) if time.monotonic() < end else 0
@@ -81,6 +83,18 @@ def missing(results: Results, study: str, seeds: int) -> Iterator[Cell]:
         for seed in range(seeds):
             if chosen is not None and (cell := Cell(study, system, chosen, seed)) not in results:
                 yield cell
+
+
+def end_with_parent() -> None:
+    """End when the study is killed: what it left behind would train beside the next one."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def train(cell: Cell, runs: Path) -> tuple[Any, Any, float]:
