@@ -8,6 +8,7 @@ from paired import FIRST, Row, compared, markdown, spread
 from plan import BASELINE, Cell, subjects
 from results import Results
 
+from compactmtl.errors import UsageError
 from compactmtl.multitask.delta import relative_gain
 
 Get = Callable[[Row], float | None]
@@ -34,14 +35,23 @@ def lines(results: Results, study: str, seeds: Sequence[int]) -> list[str]:
             theirs = {seed: row["test"][task][FIRST[task]] for seed, row in base.items()}
             line.append(compared(own, None if name == BASELINE else theirs, FIRST[task]))
         both = [] if name == BASELINE else sorted(whole.keys() & base.keys())
-        gains = [100 * relative_gain(whole[s]["test"], base[s]["test"]) for s in both]
-        line.append(spread(gains) if gains else "")
+        line.append(gain([(whole[s]["test"], base[s]["test"]) for s in both]))
         line += [_mean(whole.values(), get) for get in COLUMNS]
         rows.append(line)
         for seed, row in of_seed.items():
             if "failed" in row:
                 rows.append([f"{name}, seed {seed}", row["failed"]] + [""] * (len(line) - 2))
     return markdown(rows)
+
+
+def gain(pairs: list[tuple[Any, Any]]) -> str:
+    """Return mean and spread of delta-m; nothing can be relative to a baseline that scores 0."""
+    if not pairs:
+        return ""
+    try:
+        return spread([100 * relative_gain(own, base) for own, base in pairs])
+    except UsageError:
+        return "baseline 0"
 
 
 def _share(part: str, whole: str, where: str) -> Get:
