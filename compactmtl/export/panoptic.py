@@ -113,7 +113,8 @@ def _compare(folder: Path, session: PanopticSession, which: Which) -> dict[str, 
             raise ExportError(
                 f"the exported network finds {again} of torch's {total} {kind} on {len(images)} "
                 f"images, expected at least {LEAST_SAME:.0%}; nothing was written",
-                hint="the parts are exact: is this compactmtl the one that compressed them?",
+                hint="the parts are exact: is this compactmtl the one that compressed them? Has "
+                "the network learned anything? Of proposals with equal scores any may come first",
             )
     return counts
 
