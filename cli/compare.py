@@ -47,7 +47,8 @@ def compare(
     verdict: better or worse only where the 95 % interval of the difference leaves out 0. Writes
     compare.json and compare.html.
 
-    A study that was stopped goes on with the same command: finished runs are not repeated.
+    What a recipe would be refused for is found before the first run, in seconds. A study that was
+    stopped goes on with the same command: finished runs are not repeated.
 
     With --controls each sparse recipe gets a dense network trained from first weights at the widths
     it has left (-widths), and the dense one with as many of its smallest groups set to zero at once
@@ -65,6 +66,7 @@ def compare(
     import os
 
     from compactmtl.cli.compare_table import COLUMNS, COST_COLUMNS, cost_rows, rows
+    from compactmtl.cli.rehearse import rehearse
     from compactmtl.report.compare import write_page
     from compactmtl.study.cells import RunCell
     from compactmtl.study.compare import compare as run
@@ -78,6 +80,8 @@ def compare(
         subjects, left_out = with_controls(subjects)
         for note in left_out:
             console.warn(note)
+    devices = device or ["auto"]
+    rehearse(subjects, out, devices[0])
     with console.progress("run", len(subjects) * seeds) as advance:
 
         def done(cell: RunCell) -> None:
@@ -89,7 +93,7 @@ def compare(
             seeds=seeds,
             root=out,
             jobs=jobs,
-            devices=device or ["auto"],
+            devices=devices,
             on_done=done,
         )
     document = study.to_dict()

@@ -115,6 +115,15 @@ def make_grid(
     return base, points
 
 
+def strongest(grid: Sequence[GridPoint]) -> list[Subject]:
+    """Return the point of each task set with the largest lambda: one that has a penalty, if any."""
+    found: dict[str, GridPoint] = {}
+    for point in grid:
+        if point.series not in found or point.lam > found[point.series].lam:
+            found[point.series] = point
+    return [point.subject for point in found.values()]
+
+
 def claim_folder(root: Path, base: Recipe) -> None:
     """Keep the recipe in the sweep's folder, or find that it is the one that is there.
 

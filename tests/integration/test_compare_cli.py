@@ -56,8 +56,26 @@ def test_another_recipe_under_the_same_label_is_refused(study, capsys):
 
 
 def test_a_run_that_fails_says_which_and_where(tmp_path, capsys):
-    command = ["compare", "rooms-dense", "rooms-fac", *TINY, "--seeds", "1", "-o", str(tmp_path)]
-    assert run([*command, "--device", "cuda:7"]) == 17
+    second = "never=rooms-fac+check={margin=0.99}"  # only a finished training can miss it
+    command = ["compare", "rooms-dense", second, *TINY, "--seeds", "1", "-o", str(tmp_path)]
+    assert run([*command, "--device", "cpu"]) == 17
     said = capsys.readouterr().err
-    assert "rooms-dense, seed 0" in said
+    assert "rooms-dense, seed 0: done" in said
+    assert "never, seed 0" in said
     assert "output.txt" in said
+
+
+@pytest.mark.parametrize(
+    ("second", "options", "words"),
+    [
+        ("wide=rooms-fac+model.args={widht=4}", (), "error: wide: network `segnet_s`: unknown"),
+        ("rooms-fac", ("--device", "cuda:7"), "error: rooms-dense: "),
+    ],
+)
+def test_what_a_recipe_is_refused_for_is_said_before_the_first_run(
+    tmp_path, capsys, second, options, words
+):
+    folder = tmp_path / "s"
+    assert run(["compare", "rooms-dense", second, *TINY, *options, "-o", str(folder)]) == 2
+    assert words in capsys.readouterr().err
+    assert not folder.exists()

@@ -14,6 +14,7 @@ TINY = (
     "--seeds", "1", "--seconds", "0", "--device", "cpu",
 )  # fmt: skip
 TOO_STRONG = "1e6"
+NO_SUCH_LAYER = "sparsity={schedule='constant', layers=['lost.*']}"
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,8 @@ TOO_STRONG = "1e6"
         (["--lam", "0.1", "--cpus", "2"], 2, "--cpus goes with --ray"),
         (["--lam", "0.1", "--jobs", "2", "--ray", "h:1"], 2, "--jobs does not go with --ray"),
         (["--lam", "0.1", "--set", "train.epoch=3"], 2, "did you mean `epochs`"),
+        (["--lam", "0,0.1", *TINY, "--set", "model.args={widht=4}"], 2, "did you mean `widths`"),
+        (["--lam", "0,0.1", *TINY, "--set", NO_SUCH_LAYER], 2, "lost.*"),
     ],
 )
 def test_what_cannot_be_swept_is_one_line_and_writes_nothing(

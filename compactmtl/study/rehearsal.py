@@ -1,0 +1,78 @@
+"""Find out, before a study's first run, which of its subjects would be refused."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from compactmtl.data.checks import SPLITS
+from compactmtl.errors import CompactMTLError, DataError
+from compactmtl.recipe import Recipe
+from compactmtl.study.cells import RECIPE
+from compactmtl.study.subjects import FROM, Subject
+from compactmtl.training import NullReporter, Reporter
+from compactmtl.training.assemble import load_split
+from compactmtl.training.rehearsal import rehearse
+
+
+def new_subjects(subjects: Sequence[Subject], root: Path) -> list[Subject]:
+    """Return those that a study in ``root`` would begin with, controls left out.
+
+    A control is trained as its subjects are; what else it is, their finished runs say.
+    """
+    return [
+        each for each in subjects if not each.control and not (root / each.label / RECIPE).exists()
+    ]
+
+
+def rehearse_subjects(
+    subjects: Sequence[Subject],
+    *,
+    device: str,
+    reporter: Reporter | None = None,
+    on_done: Callable[[], object] = lambda: None,
+) -> None:
+    """Do what each subject's training does before its first step, and read its test split.
+
+    A run that another one starts from is not there yet: neither is it read, nor what is taught
+    by it.
+
+    Args:
+        subjects: What to rehearse; data that follow each other and are alike are read once.
+        device: Where the runs will be.
+        reporter: Hears of images that are made ready.
+        on_done: Called after each subject.
+
+    Raises:
+        CompactMTLError: What the first run of a subject would raise; the message names it.
+    """
+    reporter = NullReporter() if reporter is None else reporter
+    data, splits = None, {}
+    for subject in subjects:
+        recipe = _alone(subject.recipe, device)
+        with _named(subject.label):
+            if recipe.data != data:
+                data = recipe.data
+                splits = {split: load_split(recipe, split, reporter) for split in SPLITS}
+            if len(splits["test"]) == 0:
+                raise DataError(f"the test split of `{recipe.data.name}` is empty")
+            rehearse(recipe, splits)
+        on_done()
+
+
+def _alone(recipe: Recipe, device: str) -> Recipe:
+    """Return the recipe on a device, without what other runs of its study have to leave first."""
+    train = recipe.train.model_copy(update={"device": device})
+    if (train.init or "").startswith(FROM):
+        train = train.model_copy(update={"init": None, "distill": 0.0})
+    return recipe.model_copy(update={"train": train})
+
+
+@contextmanager
+def _named(label: str) -> Iterator[None]:
+    """Say in an error whose it is."""
+    try:
+        yield
+    except CompactMTLError as error:
+        error.message = f"{label}: {error.message}"
+        error.args = (error.message,)
+        raise
