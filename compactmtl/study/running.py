@@ -28,7 +28,7 @@ def run_cells(
 
     Args:
         cells: The runs, with all that they need.
-        jobs: Processes side by side; they share the cores.
+        jobs: Processes side by side; they share the cores, unless ``OMP_NUM_THREADS`` is set.
         devices: Taken in turns; as for ``compactmtl train --device``.
         on_done: Called after each run, from this thread.
         on_failed: Called in its place after a run that failed, or that needs one that did; the

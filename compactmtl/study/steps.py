@@ -65,7 +65,7 @@ def _steps(cell: RunCell, device: str, threads: int, lock: int, children: Childr
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=(lock,),
-                env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+                env={"OMP_NUM_THREADS": str(threads)} | os.environ,  # a user's own stays
             )
         if code in STOPPED:
             raise StoppedError(f"{cell.name}: a signal stopped it", hint="the same command goes on")

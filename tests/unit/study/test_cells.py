@@ -76,6 +76,19 @@ def test_a_run_that_compiles_goes_on_at_the_step_where_it_was(cell, verbs):
     assert verbs[4:] == ["export"]  # the scores and the model stand
 
 
+@pytest.mark.parametrize("own", [None, "3"])
+def test_runs_share_the_cores_unless_the_user_has_said_how_many(cell, monkeypatch, own):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if own is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", own)
+    monkeypatch.setattr("compactmtl.study.running.usable_cores", lambda: 8)
+    found = []
+    monkeypatch.setattr(Children, "run", lambda self, _, *, env, **more: found.append(env) or 1)
+    with pytest.raises(TrainingError):
+        run_cells([cell], jobs=2, devices=["cpu"], on_done=lambda cell: None)
+    assert found[0]["OMP_NUM_THREADS"] == (own or "4")
+
+
 def test_a_failing_run_stops_the_others_only_where_nobody_asks_for_it(tmp_path, monkeypatch):
     subjects = [parse_subject("a=rooms-smoke"), parse_subject("b=rooms-smoke")]
     cells = make_cells(subjects, 1, tmp_path)
