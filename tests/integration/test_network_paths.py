@@ -58,8 +58,9 @@ def train_a_step(network: nn.Module, image: torch.Tensor) -> None:
     network.eval()
 
 
-def test_every_network_is_tried():
-    assert {factory for factory, _ in NETWORKS.values()} == set(MODELS)
+def test_every_network_of_one_graph_is_tried():
+    in_parts = {"panoptic_fpn"}  # part by part: tests/unit/compiler/test_network.py
+    assert {factory for factory, _ in NETWORKS.values()} == set(MODELS) - in_parts
 
 
 @pytest.mark.parametrize("method", op.METHODS)
