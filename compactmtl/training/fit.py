@@ -18,6 +18,7 @@ from compactmtl.recipe import Recipe
 from compactmtl.training.agreement import check_agreement
 from compactmtl.training.assemble import assemble, run_info, without_init
 from compactmtl.training.coverage import check_coverage
+from compactmtl.training.cut_off import CutOff
 from compactmtl.training.device import make_fabric
 from compactmtl.training.epoch import Epochs, Pace
 from compactmtl.training.feed import Feed
@@ -178,6 +179,9 @@ def fit(
 
         epochs = Epochs(learner, feed, run, state, reporter, stop, Pace(recipe.train))
         stop.waits = True
+        cut_off = None
+        if learner.penalty is not None:
+            cut_off = CutOff(parts.model, parts.val_data[0][0])
         for epoch in range(state.epoch, recipe.train.epochs):
             if not state.position:
                 learner.enter(plan[epoch], epoch)
@@ -189,6 +193,8 @@ def fit(
             record: dict[str, Any] = {"epoch": epoch + 1, "phase": learner.phase}
             record |= {"seconds": seconds, "waited": feed.waited}
             record |= learner.record()
+            if cut_off is not None and (note := cut_off.note(learner.groups)):
+                reporter.message(note)
             if epoch == info.first_epoch and (why := feed.why_slow(done.seconds)):
                 reporter.message(why)
             learner.weighting.epoch_finished(losses)
