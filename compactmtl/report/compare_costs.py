@@ -19,6 +19,11 @@ COSTS = {
 }
 """What is shown of a subject's costs: heading and factor."""
 
+BESIDE = {
+    "orientation": "v", "x": 1.02, "xanchor": "left", "y": 1, "yref": "paper", "yanchor": "top",
+}  # fmt: skip
+"""Where a legend of many long labels is in no title's way."""
+
 
 def cost_values(found: Mapping[str, Any]) -> list[float | None]:
     """Return a subject's mean costs in the order and the units of ``COSTS``."""
@@ -76,6 +81,7 @@ def against_macs(row: Document, costs: Mapping[str, Any]) -> go.Figure:
             name=label,
         )
     figure.update_xaxes(title="MACs, M", rangemode="tozero")
+    figure.update_layout(margin={"t": 40}, legend=BESIDE)
     return figure
 
 
