@@ -119,11 +119,12 @@ class ProximalAdamW(AdamW):
 
     @property
     def max_zero_groups(self) -> int | None:
-        """No step makes more groups zero than this; None: no limit.
+        """No step makes more groups zero than this, nor the last one of a layer; None: no limit.
 
         Where the penalty would zero more, those with the smallest ||d x|| / mu are zeroed and the
         others are spared its proximal step this time. This stops the cascade in which groups that
-        lost their input lose their gradient, and die all at once. Nothing waits for the device.
+        lost their input lose their gradient, and die all at once; and a layer without a live group
+        would cut the network in two. Nothing waits for the device.
         """
         return cast("int | None", self._options["max_zero_groups"])
 

@@ -4,7 +4,7 @@ On a GPU kernels whose groups are of one size are one batch, so that few operati
 On a CPU a batch is a part of one kernel that fits into the cache.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,9 @@ from torch import Tensor
 
 from compactmtl.sparsity.channel_groups import ALL, ChannelGroups
 from compactmtl.sparsity.prox import BLOCK, group_prox, group_pull, l1_prox
+
+ZEROED = 1 + 1e-6
+"""Scores up to it: one that rounding lifted above 1 may be zeroed all the same."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,9 @@ def shrink(stepped: Sequence[Stepped], limit: int | None) -> None:
 
     Args:
         stepped: The kernels.
-        limit: No more groups than this may be zero afterwards; None: any number. Those with the
-            smallest ||d x|| / mu go first, and what would be too many is spared this time.
+        limit: No more groups than this may be zero afterwards, and never all of a kernel's; None:
+            any number. Those with the smallest ||d x|| / mu go first, and what would be too many
+            is spared this time.
     """
     if limit is None:
         for chosen in _choose(stepped):
@@ -48,8 +52,9 @@ def shrink(stepped: Sequence[Stepped], limit: int | None) -> None:
         return
     batches = [_Batch(*chosen, scored=True) for chosen in _choose(stepped)]
     scores = [batch.scores for batch in batches if batch.scores is not None]
+    best = _best(batches)
     for batch, spared in zip(batches, _spared(scores, limit), strict=True):
-        batch.restore(spared)
+        batch.restore(spared | batch.last(best))
         batch.write()
 
 
@@ -101,6 +106,22 @@ class _Batch:
             self.scores = group_pull(rows, metric) / mu
         self.after = group_prox(rows, metric, mu)
 
+    def scores_by_kernel(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the scores of each kernel's rows, with the name of its layer."""
+        assert self.scores is not None
+        rows = [len(self.scores)]
+        if len(self.kernels) > 1:
+            rows = [kernel.group.num_groups for kernel in self.kernels]
+        for kernel, scores in zip(self.kernels, torch.split(self.scores, rows), strict=True):
+            yield kernel.group.name, scores
+
+    def last(self, best: Mapping[str, Tensor]) -> Tensor:
+        """Tell which groups would be zeroed though they are the best of their kernel."""
+        parts = [
+            (scores <= ZEROED) & (scores >= best[name]) for name, scores in self.scores_by_kernel()
+        ]
+        return _joined(parts)
+
     def restore(self, spared: Tensor) -> None:
         """Undo the operator where it is spared, (num_groups, 1)."""
         keep = spared.to(
@@ -122,13 +143,22 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
+def _best(batches: Sequence[_Batch]) -> dict[str, Tensor]:
+    """Return the largest score of each kernel, of all its parts, by the name of its layer."""
+    best: dict[str, Tensor] = {}
+    for batch in batches:
+        for name, scores in batch.scores_by_kernel():
+            largest = scores.max()
+            best[name] = torch.maximum(best[name], largest) if name in best else largest
+    return best
+
+
 def _spared(scores: Sequence[Tensor], limit: int) -> Iterator[Tensor]:
     """Yield per batch which groups the limit saves, (num_groups, 1)."""
     if limit >= sum(score.numel() for score in scores):
-        yield from (torch.zeros_like(score) for score in scores)
+        yield from (torch.zeros_like(score, dtype=torch.bool) for score in scores)
         return
     every = torch.cat([score.flatten().to(scores[0].device) for score in scores])
     least = every.kthvalue(limit + 1).values  # at most ``limit`` scores are below it
     for score in scores:
-        # A score that rounding lifted above 1 may be zeroed all the same.
-        yield (score <= 1 + 1e-6) & (score >= least.to(score.device))
+        yield (score <= ZEROED) & (score >= least.to(score.device))

@@ -61,7 +61,8 @@ class Learner:
     Raises:
         UsageError: The network is expanded already.
         PatternError: A pattern of the recipe's ``sparsity`` matches no layer.
-        RecipeError: Processes that cannot share ``train.accumulate`` out.
+        RecipeError: Processes that cannot share ``train.accumulate`` out, or a share of zero groups
+            out of reach.
     """
 
     def __init__(
@@ -100,6 +101,8 @@ class Learner:
             self.penalty = Penalty(recipe, self.num_steps, measure)
         self.teacher = teacher
         self.groups = self._find_groups()  # a wrong pattern shows now, not epochs later
+        if self.penalty is not None:
+            self.penalty.check_share(self.groups)
 
     def enter(self, phase: Phase, epoch: int) -> None:
         """Make the network and its optimisers what the phase of an epoch (from 0) needs."""

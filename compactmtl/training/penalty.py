@@ -106,6 +106,23 @@ class Penalty:
                 return f"zero groups: {share:.1%}, expected {schedule.target:.1%}; {hint}"
         return ""
 
+    def check_share(self, groups: Sequence[ChannelGroups]) -> None:
+        """Refuse a share of zero groups that would take the last one of a layer.
+
+        Raises:
+            RecipeError: It is out of reach.
+        """
+        if not isinstance(self.schedule, Target | Once) or isinstance(self.schedule, TargetCost):
+            return
+        target, num_groups = self.schedule.target, sum(group.num_groups for group in groups)
+        possible = num_groups - len(groups)
+        if target * num_groups > possible:
+            raise RecipeError(
+                f"sparsity.target (={target:g}) cannot be reached: of {num_groups} groups "
+                f"{possible} can be zero, {possible / num_groups:.1%}; one of every layer stays",
+                hint="penalise more layers (sparsity.layers, sparsity.reads), or ask for less",
+            )
+
     def check_reachable(
         self, model: nn.Module, groups: Sequence[ChannelGroups], cost: Callable[[nn.Module], float]
     ) -> None:

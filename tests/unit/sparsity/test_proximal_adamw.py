@@ -7,6 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from compactmtl.errors import UsageError
 from compactmtl.sparsity import ProximalAdamW, group_prox, group_sparsity, groups
+from compactmtl.sparsity import shrink as shrinking
 
 DOUBLE = torch.float64
 
@@ -189,6 +190,52 @@ def test_no_step_exceeds_the_limit_and_the_weakest_groups_go(limit):
         train(net, optimizer, [image])
         assert sum(map(sum, zeros(net))) <= limit
     assert sum(map(sum, zeros(net))) == limit
+
+
+def live_groups(net: nn.Module, found) -> list[int]:
+    return [int((~group.is_zero()).sum()) for group in found]
+
+
+@pytest.mark.parametrize("by", ["input", "filter", "weight"])
+@pytest.mark.parametrize("in_parts", [True, False])
+@pytest.mark.parametrize("cached", [True, False])
+def test_under_a_limit_every_layer_keeps_a_group(monkeypatch, by, in_parts, cached):
+    if in_parts:
+        monkeypatch.setattr(shrinking, "BLOCK", 200)  # a kernel of 432 entries is several batches
+    monkeypatch.setattr(shrinking, "_has_cache", lambda parameter: cached)
+    net = network(DOUBLE)
+    found = groups(net, layers="*", reads=(), by=by)
+    optimizer = ProximalAdamW(net.parameters(), groups=found, lam=1e3, lr=1e-2)
+    total = sum(group.num_groups for group in found)
+    optimizer.max_zero_groups = total
+    train(net, optimizer, images(3, DOUBLE))
+    assert live_groups(net, found) == [1, 1]
+    optimizer.freeze_zeros()
+    optimizer.lam = 0.0
+    train(net, optimizer, images(2, DOUBLE))
+    assert live_groups(net, found) == [1, 1]
+
+
+def test_without_a_limit_a_penalty_may_empty_a_layer():
+    net = network(DOUBLE)
+    optimizer = build(net, lam=1e3)
+    train(net, optimizer, images(1, DOUBLE))
+    assert live_groups(net, groups(net, layers="*", reads=())) == [0, 0]
+
+
+def test_the_group_that_stays_is_the_best_of_its_layer_and_is_not_shrunk():
+    net = network(DOUBLE)
+    optimizer = build(net, lam=1e3)
+    optimizer.max_zero_groups = 15
+    twin = copy.deepcopy(net)
+    plain = torch.optim.AdamW(twin.parameters(), lr=1e-2)
+    (image,) = images(1, DOUBLE)
+    train(net, optimizer, [image])
+    train(twin, plain, [image])
+    for i in (0, 3):
+        d = twin[i].weight.grad.abs() + 1e-8
+        best = (d * twin[i].weight.detach()).movedim(1, 0).flatten(1).norm(dim=1).argmax()
+        torch.testing.assert_close(net[i].weight[:, best], twin[i].weight[:, best], rtol=0, atol=0)
 
 
 def test_a_limit_that_is_not_met_changes_nothing():

@@ -117,7 +117,7 @@ def test_a_target_that_is_not_reached_is_told_and_an_error_for_a_run_with_a_chec
             heard.append(text)
 
     heard: list[str] = []
-    sparsity = {"target": 0.9, "lam": 1e-9, "stop": 0.5}
+    sparsity = {"target": 0.8, "lam": 1e-9, "stop": 0.5}
     train(fit_args={"run_dir": tmp_path / "told", "reporter": Listen()}, sparsity=sparsity)
     assert any("not reached: zero groups" in text for text in heard)
     with pytest.raises(TrainingError, match=r"zero groups: .*, expected 90\.0%"):
@@ -125,6 +125,14 @@ def test_a_target_that_is_not_reached_is_told_and_an_error_for_a_run_with_a_chec
     assert load_checkpoint(tmp_path / "run" / "ckpt.pt").epoch == 2
     check = json.loads((tmp_path / "run" / "run.json").read_text())["check"]
     assert check["passed"] is False
+
+
+@pytest.mark.parametrize("schedule", ["target", "once"])
+def test_a_share_that_takes_the_last_group_of_a_layer_is_refused(train, tmp_path, schedule):
+    start = {"start": 0.0} if schedule == "once" else {"stop": 0.5}
+    with pytest.raises(RecipeError, match="one of every layer stays"):
+        train(sparsity={"schedule": schedule, "target": 0.95, **start})
+    assert not list(tmp_path.rglob("ckpt.pt"))
 
 
 def test_a_cost_out_of_reach_is_refused_before_anything_is_trained(train, tmp_path):
