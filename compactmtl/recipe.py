@@ -200,7 +200,8 @@ class SparsitySection(Section):
     lam_rel: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
     """The strength in units of the gradient's median rms at ``start``, in the place of ``lam``."""
     target: float | None = Field(default=None, gt=0.0, lt=1.0)
-    """Share of zero groups at which ``target`` stops; the mask is then frozen."""
+    """Share of zero groups at which ``target`` stops; the mask is then frozen. On the way to any
+    target one group of every layer stays, for a layer without any would cut the network in two."""
     target_macs: float | None = Field(default=None, gt=0.0, lt=1.0)
     """Or: share of the multiplications that the compiled network has left."""
     target_latency_ms: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)

@@ -15,7 +15,8 @@ class Target(Schedule):
     window, and turns lam, in log scale, in proportion to the distance from that line. Groups
     die with a delay, so the distance is that of the share a little later, at its recent speed.
     ``lam_at`` may be called at every step or once an epoch; twenty times in the window is plenty.
-    Give ``max_zero_groups`` to the optimiser after each call: then the target is never overshot.
+    Give ``max_zero_groups`` to the optimiser after each call: then the target is never overshot,
+    and no layer loses its last group.
 
     Args:
         target: Wanted share of zero groups, between 0 and 1.
