@@ -51,10 +51,9 @@ def shrink(stepped: Sequence[Stepped], limit: int | None) -> None:
             _Batch(*chosen, scored=False).write()
         return
     batches = [_Batch(*chosen, scored=True) for chosen in _choose(stepped)]
-    scores = [batch.scores for batch in batches if batch.scores is not None]
     best = _best(batches)
-    for batch, spared in zip(batches, _spared(scores, limit), strict=True):
-        batch.restore(spared | batch.last(best))
+    for batch, spared in zip(batches, _spared(batches, best, limit), strict=True):
+        batch.restore(spared)
         batch.write()
 
 
@@ -115,12 +114,9 @@ class _Batch:
         for kernel, scores in zip(self.kernels, torch.split(self.scores, rows), strict=True):
             yield kernel.group.name, scores
 
-    def last(self, best: Mapping[str, Tensor]) -> Tensor:
-        """Tell which groups would be zeroed though they are the best of their kernel."""
-        parts = [
-            (scores <= ZEROED) & (scores >= best[name]) for name, scores in self.scores_by_kernel()
-        ]
-        return _joined(parts)
+    def is_best(self, best: Mapping[str, Tensor]) -> Tensor:
+        """Tell which groups are the best of their kernel, (num_groups, 1)."""
+        return _joined([scores >= best[name] for name, scores in self.scores_by_kernel()])
 
     def restore(self, spared: Tensor) -> None:
         """Undo the operator where it is spared, (num_groups, 1)."""
@@ -153,12 +149,20 @@ def _best(batches: Sequence[_Batch]) -> dict[str, Tensor]:
     return best
 
 
-def _spared(scores: Sequence[Tensor], limit: int) -> Iterator[Tensor]:
-    """Yield per batch which groups the limit saves, (num_groups, 1)."""
+def _spared(batches: Sequence[_Batch], best: Mapping[str, Tensor], limit: int) -> Iterator[Tensor]:
+    """Yield per batch which groups are saved, (num_groups, 1).
+
+    The best of each kernel are; of the others as many may go as the limit says.
+    """
+    scores = [batch.scores for batch in batches if batch.scores is not None]
+    is_best = [batch.is_best(best) for batch in batches]
+    others = [
+        score.masked_fill(mask, torch.inf) for score, mask in zip(scores, is_best, strict=True)
+    ]
     if limit >= sum(score.numel() for score in scores):
-        yield from (torch.zeros_like(score, dtype=torch.bool) for score in scores)
+        yield from (mask & (score <= ZEROED) for score, mask in zip(scores, is_best, strict=True))
         return
-    every = torch.cat([score.flatten().to(scores[0].device) for score in scores])
+    every = torch.cat([score.flatten().to(scores[0].device) for score in others])
     least = every.kthvalue(limit + 1).values  # at most ``limit`` scores are below it
-    for score in scores:
-        yield (score <= ZEROED) & (score >= least.to(score.device))
+    for score, mask in zip(scores, is_best, strict=True):
+        yield (score <= ZEROED) & (mask | (score >= least.to(score.device)))

@@ -223,6 +223,21 @@ def test_without_a_limit_a_penalty_may_empty_a_layer():
     assert live_groups(net, groups(net, layers="*", reads=())) == [0, 0]
 
 
+@pytest.mark.parametrize(("limit", "live"), [(2, [1, 6]), (5, [1, 3]), (7, [1, 1])])
+def test_groups_that_stay_take_no_part_in_the_limit(limit, live):
+    torch.manual_seed(0)
+    weak, strong = nn.Conv2d(3, 4, 3), nn.Conv2d(6, 4, 3)
+    with torch.no_grad():
+        weak.weight.mul_(1e-3)  # its three groups are the weakest of all nine, its best one too
+    net = nn.ModuleList([weak, strong])
+    optimizer = build(net, lam=1e9, lr=1e-6)
+    optimizer.max_zero_groups = limit
+    image = torch.randn(2, 6, 9, 9)
+    (weak(image[:, :3]).square().mean() + strong(image).square().mean()).backward()
+    optimizer.step()
+    assert live_groups(net, groups(net, layers="*", reads=())) == live
+
+
 def test_the_group_that_stays_is_the_best_of_its_layer_and_is_not_shrunk():
     net = network(DOUBLE)
     optimizer = build(net, lam=1e3)
