@@ -11,6 +11,7 @@ from compactmtl.study.cells import RECIPE
 from compactmtl.study.subjects import FROM, Subject
 from compactmtl.training import NullReporter, Reporter
 from compactmtl.training.assemble import load_split
+from compactmtl.training.penalty import CostFunction
 from compactmtl.training.rehearsal import rehearse
 
 
@@ -28,6 +29,7 @@ def rehearse_subjects(
     subjects: Sequence[Subject],
     *,
     device: str,
+    cost_of: Callable[[Recipe], CostFunction | None] = lambda _: None,
     reporter: Reporter | None = None,
     on_done: Callable[[], object] = lambda: None,
 ) -> None:
@@ -39,6 +41,7 @@ def rehearse_subjects(
     Args:
         subjects: What to rehearse; data that follow each other and are alike are read once.
         device: Where the runs will be.
+        cost_of: Returns what a recipe's target of cost is measured by, if it has one.
         reporter: Hears of images that are made ready.
         on_done: Called after each subject.
 
@@ -55,7 +58,7 @@ def rehearse_subjects(
                 splits = {split: load_split(recipe, split, reporter) for split in SPLITS}
             if len(splits["test"]) == 0:
                 raise DataError(f"the test split of `{recipe.data.name}` is empty")
-            rehearse(recipe, splits)
+            rehearse(recipe, splits, cost=cost_of(recipe))
         on_done()
 
 

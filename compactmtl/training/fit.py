@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,15 @@ from compactmtl.multitask.task import Task
 from compactmtl.recipe import Recipe
 from compactmtl.training.agreement import check_agreement
 from compactmtl.training.assemble import assemble, run_info, without_init
-from compactmtl.training.coverage import check_coverage
 from compactmtl.training.cut_off import CutOff
 from compactmtl.training.device import make_fabric
 from compactmtl.training.epoch import Epochs, Pace
-from compactmtl.training.feed import Feed
 from compactmtl.training.interrupt import StopRequest, stop_on_signal
-from compactmtl.training.learner import Learner
 from compactmtl.training.loggers import make_loggers
 from compactmtl.training.logs import LOGGED, flatten
-from compactmtl.training.penalty import CostFunction, measured
+from compactmtl.training.penalty import CostFunction
 from compactmtl.training.phases import milestones, phases
-from compactmtl.training.preflight import check_first
+from compactmtl.training.preparation import prepare
 from compactmtl.training.processes import (
     Processes,
     is_first,
@@ -47,7 +43,6 @@ from compactmtl.training.state import (
     restore_state,
     save_state,
 )
-from compactmtl.training.teacher import make_teacher
 from compactmtl.training.verdict import check_result, raise_if_missed, with_miss
 
 Metrics = dict[str, dict[str, float]]
@@ -141,25 +136,7 @@ def fit(
                 reporter=reporter,
             )
         check_agreement(processes, recipe, parts, state)
-        feed = Feed(recipe, parts, fabric)
-        measure = None
-        if cost is not None:
-            image = parts.val_data[0][0].unsqueeze(0)
-            measure = partial(measured, cost, image=image)
-        learner = Learner(
-            recipe,
-            parts.model,
-            parts.tasks,
-            fabric,
-            feed.steps_per_epoch,
-            reporter,
-            measure=None if measure is None else partial(measure, parts.model),
-            teacher=make_teacher(recipe, parts.model),
-        )
-        if learner.penalty is not None and measure is not None and state is None:
-            learner.penalty.check_reachable(parts.model, learner.groups, measure)
-        check_first(fabric, parts.model, feed, learner.tasks, recipe.train, reporter)
-        check_coverage(recipe, parts, feed, reporter)
+        feed, learner = prepare(recipe, parts, fabric, reporter, cost=cost, is_fresh=state is None)
         begun = (state.epoch, state.position.get("step", 0)) if state else (0, 0)
         info = run_info(recipe, parts, run.folder, str(fabric.device), *begun)
         if state is None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from compactmtl.compiler.predict import macs_left
 from compactmtl.errors import (
     MissingFileError,
     NotPossibleHereError,
@@ -51,6 +52,21 @@ def test_what_a_later_recipe_is_refused_for_is_found_first_and_says_whose(recipe
     assert caught.value.message.startswith("second: ")
     assert words in f"{caught.value.message} {caught.value.hint}"
     assert len(passed) == 1
+
+
+def test_a_target_of_cost_is_rehearsed_with_what_it_is_measured_by():
+    target = "rooms-sparse+sparsity={target_macs=%s, stop=0.5}"
+    reached, lost = (f"a={target % share}" for share in (0.5, 0.001))
+    passed = []
+    rehearse_subjects(
+        subjects_of("rooms-dense", reached), device="cpu", on_done=lambda: passed.append(1),
+        cost_of=lambda recipe: macs_left if recipe.sparsity else None,
+    )  # fmt: skip
+    assert len(passed) == 2
+    with pytest.raises(RecipeError, match=r"a: a cost of 0\.001 cannot be reached"):
+        rehearse_subjects(
+            subjects_of("rooms-dense", lost), device="cpu", cost_of=lambda recipe: macs_left
+        )
 
 
 def test_a_device_that_is_not_here_is_found():
