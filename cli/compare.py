@@ -47,8 +47,9 @@ def compare(
     verdict: better or worse only where the 95 % interval of the difference leaves out 0. Writes
     compare.json and compare.html.
 
-    What a recipe would be refused for is found before the first run, in seconds. A study that was
-    stopped goes on with the same command: finished runs are not repeated.
+    Before the first run ten steps of each recipe are done: what it would be refused for is said
+    now, and how long all takes. A study that was stopped goes on with the same command: finished
+    runs are not repeated.
 
     With --controls each sparse recipe gets a dense network trained from first weights at the widths
     it has left (-widths), and the dense one with as many of its smallest groups set to zero at once
@@ -66,10 +67,11 @@ def compare(
     import os
 
     from compactmtl.cli.compare_table import COLUMNS, COST_COLUMNS, cost_rows, rows
-    from compactmtl.cli.rehearse import rehearse
+    from compactmtl.cli.rehearse import rehearse, runs_left
     from compactmtl.report.compare import write_page
     from compactmtl.study.cells import RunCell
     from compactmtl.study.compare import compare as run
+    from compactmtl.study.compare import plan_runs
     from compactmtl.study.controls import with_controls
     from compactmtl.study.subjects import parse_subjects
 
@@ -81,7 +83,7 @@ def compare(
         for note in left_out:
             console.warn(note)
     devices = device or ["auto"]
-    rehearse(subjects, out, devices[0])
+    rehearse(subjects, runs_left(plan_runs(subjects, seeds, out)), devices[0])
     with console.progress("run", len(subjects) * seeds) as advance:
 
         def done(cell: RunCell) -> None:

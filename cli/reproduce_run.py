@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from compactmtl.cli.console import console
+from compactmtl.cli.rehearse import rehearse, runs_left
 from compactmtl.cli.reproduce_pictures import draw
 from compactmtl.cli.reproduce_show import quirk_lines
-from compactmtl.cli.reproduce_table import show_estimates, show_results
+from compactmtl.cli.reproduce_table import show_results
 from compactmtl.cli.train_progress import TrainProgress
 from compactmtl.errors import DataError, MissingFileError
 from compactmtl.files import write_json
-from compactmtl.recipe import Recipe
-from compactmtl.study.cells import RunCell, make_cells
-from compactmtl.study.reproduce.estimate import Estimate, estimate
-from compactmtl.study.reproduce.plan import Plan, PlannedRow
+from compactmtl.study.cells import RunCell, Stage, make_cells, plan_cells
+from compactmtl.study.reproduce.plan import Plan
 from compactmtl.study.reproduce.results import RECORD, record, results
 from compactmtl.study.reproduce.samples import Samples, check_samples
 from compactmtl.study.running import run_cells
+from compactmtl.training.rehearsal import Estimate
 
 
 def check_and_estimate(
@@ -38,20 +38,9 @@ def check_and_estimate(
         return None
     if samples.differs:
         console.info(f"published values are not shown: {samples.differs}")
-    left = {
-        planned.row.label: sum(
-            not RunCell(planned.subject, seed, folder / planned.row.label / f"seed-{seed}").is_done
-            for seed in range(seeds)
-        )
-        for planned in plan.rows
-    }
-    waiting = [planned for planned in plan.rows if left[planned.row.label]]
-    found = {}
-    with console.progress("measure ten steps of each row", len(waiting)) as advance:
-        for planned in waiting:
-            found[planned.row.label] = estimate(_on(planned, device))
-            advance()
-    show_estimates(found, left)
+    subjects = [planned.subject for planned in plan.rows]
+    left = runs_left(plan_cells(subjects, seeds, folder, until=_stage(plan)))
+    found = rehearse(subjects, left, device)
     if dry_run:
         console.result(_dry(plan, found, samples.differs))
     return samples
@@ -61,9 +50,8 @@ def run(plan: Plan, folder: Path, *, seeds: int, jobs: int, devices: Sequence[st
     """Train what is not finished, then print and write the table."""
     samples = check_and_estimate(plan, folder, seeds=seeds, device=devices[0], dry_run=False)
     assert samples is not None
-    pictures = plan.table.pictures
     subjects = [planned.subject for planned in plan.rows]
-    cells = make_cells(subjects, seeds, folder, until="exported" if pictures else "scored")
+    cells = make_cells(subjects, seeds, folder, until=_stage(plan))
     with console.progress("run", sum(not cell.is_done for cell in cells)) as advance:
 
         def done(cell: RunCell) -> None:
@@ -75,14 +63,13 @@ def run(plan: Plan, folder: Path, *, seeds: int, jobs: int, devices: Sequence[st
     write_json(folder / RECORD, document)
     show_results(plan, results(plan, cells, samples), samples)
     console.info(f"wrote {folder / RECORD}")
-    if pictures:
+    if plan.table.pictures:
         draw(plan, cells, folder)
     console.result(document)
 
 
-def _on(planned: PlannedRow, device: str) -> Recipe:
-    recipe = planned.subject.recipe
-    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"device": device})})
+def _stage(plan: Plan) -> Stage:
+    return "exported" if plan.table.pictures else "scored"
 
 
 def _dry(plan: Plan, found: dict[str, Estimate], said: str) -> dict[str, object]:

@@ -1,10 +1,8 @@
 """What `compactmtl reproduce` found, as tables."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from compactmtl.cli.console import console
-from compactmtl.study.reproduce.estimate import Estimate
 from compactmtl.study.reproduce.plan import Plan
 from compactmtl.study.reproduce.results import Result
 from compactmtl.study.reproduce.samples import Samples
@@ -28,35 +26,3 @@ def show_results(plan: Plan, found: Sequence[Result], samples: Samples) -> None:
     console.table(title, [*columns, "readings"], lines)
     if common:
         console.info(f"readings that touch every cell: {', '.join(sorted(common))}")
-
-
-def show_estimates(found: Mapping[str, Estimate], left: Mapping[str, int]) -> None:
-    """Print what was measured, and the time of the runs that are left, per row."""
-    if not found:
-        return
-    lines = [
-        [
-            label,
-            each.num_steps,
-            each.step_s,
-            each.epoch_s,
-            left[label],
-            duration(3600 * each.hours * left[label]),
-        ]
-        for label, each in found.items()
-    ]
-    columns = ["row", "steps measured", "s per step", "s per epoch", "runs left", "time"]
-    console.table("how long it takes", columns, lines)
-    total = sum(each.hours * left[label] for label, each in found.items())
-    console.info(
-        f"in all about {duration(3600 * total)}, one run at a time, and seconds to start each run"
-    )
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it."""
-    if seconds < 60:
-        return f"{math.ceil(seconds)} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -36,7 +36,8 @@ def sweep(
     filters, removed channels, MACs, parameters and CPU time against lambda. Writes sweep.json and
     sweep.html; `compactmtl report DIR` draws the page again.
 
-    What a run would be refused for is found before the first one, in seconds.
+    Before the first run ten steps of each task set are done: what a run would be refused for is
+    said now, and how long all takes.
 
     --lam takes the place of the recipe's own strength or target, and [check] does not apply. A run
     that fails is named, the others go on, and the exit code is 17. A sweep that was stopped goes on
@@ -52,11 +53,10 @@ def sweep(
       compactmtl sweep rooms-sparse --lam 0,1e-2 --tasks seg --tasks depth --tasks seg,depth
       compactmtl sweep nyud-sparse --lam 0,1e-6,1e-5 --combinations --data DIR --ray head:6379
     """
-    from compactmtl.cli.rehearse import rehearse
-    from compactmtl.cli.sweep_run import run
+    from compactmtl.cli.sweep_run import rehearse_grid, run
     from compactmtl.cli.sweep_table import show
     from compactmtl.report.sweep import PAGE, write_page
-    from compactmtl.study.grid import claim_folder, make_grid, parse_lams, strongest
+    from compactmtl.study.grid import check_folder, claim_folder, make_grid, parse_lams
 
     if data is not None:
         os.environ["COMPACTMTL_DATA"] = str(data.absolute())
@@ -68,8 +68,9 @@ def sweep(
         settings=settings or (),
     )
     do = options.choose_where(jobs=jobs, devices=device, ray=ray, cpus=cpus)
+    check_folder(out, base)
     if ray is None:  # a cluster's machines have what this one may lack
-        rehearse(strongest(grid), out, device[0] if device else "auto")
+        rehearse_grid(grid, out, seeds=seeds, device=device[0] if device else "auto")
     claim_folder(out, base)
     document, failed = run(grid, out, do, name=base.name, seeds=seeds, seconds=seconds)
     page = write_page(out / PAGE, document)

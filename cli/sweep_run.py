@@ -1,13 +1,15 @@
 """The part of `compactmtl sweep` that trains and measures."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from compactmtl.cli.console import console
+from compactmtl.cli.rehearse import rehearse, runs_left
 from compactmtl.errors import TrainingError
-from compactmtl.study.cells import RunCell, make_cells
-from compactmtl.study.grid import GridPoint
+from compactmtl.study.cells import RunCell, make_cells, plan_cells
+from compactmtl.study.grid import GridPoint, weakest
 from compactmtl.study.running import OnFailed
 from compactmtl.study.sweep import finish_sweep
 
@@ -15,6 +17,16 @@ Run = Callable[[Sequence[RunCell], Callable[[RunCell], None], OnFailed], None]
 """Does what is left of runs: here, or on a cluster."""
 Failed = dict[Path, TrainingError]
 """Folder of a run to how it failed."""
+
+
+def rehearse_grid(grid: Sequence[GridPoint], out: Path, *, seeds: int, device: str) -> None:
+    """Refuse now what a task set would be refused for later, and say how long its runs take."""
+    subjects = [point.subject for point in grid]
+    left = runs_left(plan_cells(subjects, seeds, out, until="exported"))
+    of_series: Counter[str] = Counter()
+    for point in grid:
+        of_series[point.series] += left[point.subject.label]
+    rehearse(weakest(grid), of_series, device)
 
 
 def run(

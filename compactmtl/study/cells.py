@@ -94,12 +94,12 @@ class RunCell:
         return self.scores.is_file() and (not left or any(path.is_file() for path in left))
 
 
-def make_cells(
+def plan_cells(
     subjects: Sequence[Subject], seeds: int, root: Path, *, until: Stage = "scored"
 ) -> list[RunCell]:
     """Return all runs, seed by seed, so that a study that is stopped early has whole pairs.
 
-    Each subject's recipe is kept in the study's folder: what a label means must not change.
+    Nothing is written.
 
     Args:
         subjects: Each after those that it needs.
@@ -109,18 +109,14 @@ def make_cells(
 
     Raises:
         RefusedError: The folder holds another recipe under the same label.
-        WriteError: The folder cannot be written.
     """
     for subject in subjects:
         path = root / subject.label / RECIPE
-        text = to_toml(subject.recipe)
-        if path.is_file() and path.read_text(encoding="utf-8") != text:
+        if path.is_file() and path.read_text(encoding="utf-8") != to_toml(subject.recipe):
             raise RefusedError(
                 f"`{path}` is another recipe than `{subject.label}` is now",
                 hint="choose another --out or another label; its runs would be mixed",
             )
-        make_folder(path.parent)
-        write_text(path, text)
     cells: list[RunCell] = []
     for seed in range(seeds):
         of_seed: dict[str, RunCell] = {}
@@ -129,4 +125,21 @@ def make_cells(
             folder = root / subject.label / f"seed-{seed}"
             of_seed[subject.label] = RunCell(subject, seed, folder, needs, until)
         cells += of_seed.values()
+    return cells
+
+
+def make_cells(
+    subjects: Sequence[Subject], seeds: int, root: Path, *, until: Stage = "scored"
+) -> list[RunCell]:
+    """Do as ``plan_cells``, and keep each subject's recipe: what a label means must not change.
+
+    Raises:
+        RefusedError: As ``plan_cells``.
+        WriteError: The folder cannot be written.
+    """
+    cells = plan_cells(subjects, seeds, root, until=until)
+    for subject in subjects:
+        path = root / subject.label / RECIPE
+        make_folder(path.parent)
+        write_text(path, to_toml(subject.recipe))
     return cells

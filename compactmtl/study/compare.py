@@ -9,7 +9,7 @@ from compactmtl.environment import environment
 from compactmtl.errors import UsageError
 from compactmtl.files import read_json, write_json
 from compactmtl.multitask.delta import HIGHER_IS_BETTER, relative_gain
-from compactmtl.study.cells import RunCell, make_cells
+from compactmtl.study.cells import RunCell, Stage, make_cells, plan_cells
 from compactmtl.study.costs import Costs, costs
 from compactmtl.study.paired import Cell, Difference, cell, difference
 from compactmtl.study.running import run_cells
@@ -73,6 +73,15 @@ class Study:
         }
 
 
+def plan_runs(subjects: Sequence[Subject], seeds: int, root: Path) -> list[RunCell]:
+    """Return the runs that ``compare`` takes; nothing is written.
+
+    Raises:
+        RefusedError: As ``compare``.
+    """
+    return plan_cells(subjects, seeds, root, until=_stage(subjects))
+
+
 def compare(
     subjects: Sequence[Subject],
     *,
@@ -92,12 +101,16 @@ def compare(
         RefusedError: ``root`` holds runs of another recipe under the same label.
         TrainingError: A run failed; what is finished stays.
     """
-    is_sparse = any(subject.recipe.sparsity is not None for subject in subjects)
-    cells = make_cells(subjects, seeds, root, until="compiled" if is_sparse else "scored")
+    cells = make_cells(subjects, seeds, root, until=_stage(subjects))
     run_cells(cells, jobs=jobs, devices=devices, on_done=on_done)
     study = summarise(subjects, cells)
     write_json(root / RECORD, study.to_dict())
     return study
+
+
+def _stage(subjects: Sequence[Subject]) -> Stage:
+    is_sparse = any(subject.recipe.sparsity is not None for subject in subjects)
+    return "compiled" if is_sparse else "scored"
 
 
 def summarise(subjects: Sequence[Subject], cells: Sequence[RunCell]) -> Study:

@@ -115,28 +115,40 @@ def make_grid(
     return base, points
 
 
-def strongest(grid: Sequence[GridPoint]) -> list[Subject]:
-    """Return the point of each task set with the largest lambda: one that has a penalty, if any."""
-    found: dict[str, GridPoint] = {}
-    for point in grid:
-        if point.series not in found or point.lam > found[point.series].lam:
-            found[point.series] = point
-    return [point.subject for point in found.values()]
+def weakest(grid: Sequence[GridPoint]) -> list[Subject]:
+    """Return the point of each task set with the smallest lambda, with the series as its label.
+
+    What it is refused for, all of the set are, its steps take as long, and a lambda that makes
+    everything zero at once is not among them unless all are such.
+    """
+    found: dict[str, Subject] = {}
+    for point in sorted(grid, key=lambda point: point.lam):
+        found.setdefault(point.series, Subject(point.series, point.subject.recipe))
+    return list(found.values())
+
+
+def check_folder(root: Path, base: Recipe) -> None:
+    """Find that a folder is no sweep, or one of this recipe.
+
+    Raises:
+        RefusedError: It is a sweep of another recipe.
+    """
+    path = root / BASE
+    if path.is_file() and path.read_text(encoding="utf-8") != to_toml(base):
+        raise RefusedError(
+            f"`{root}` is a sweep of another recipe, or with other settings, than `{base.name}` "
+            "is now",
+            hint=f"choose another --out; `{path}` is what it was",
+        )
 
 
 def claim_folder(root: Path, base: Recipe) -> None:
     """Keep the recipe in the sweep's folder, or find that it is the one that is there.
 
     Raises:
-        RefusedError: The folder is a sweep of another recipe.
+        RefusedError: As ``check_folder``.
         WriteError: It cannot be written.
     """
-    path, text = root / BASE, to_toml(base)
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
-        raise RefusedError(
-            f"`{root}` is a sweep of another recipe, or with other settings, than `{base.name}` "
-            "is now",
-            hint=f"choose another --out; `{path}` is what it was",
-        )
+    check_folder(root, base)
     make_folder(root)
-    write_text(path, text)
+    write_text(root / BASE, to_toml(base))

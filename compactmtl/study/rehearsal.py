@@ -1,28 +1,19 @@
-"""Find out, before a study's first run, which of its subjects would be refused."""
+"""Find out, before a study's first run, what would be refused, and how long the rest takes."""
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+
+import torch
 
 from compactmtl.data.checks import SPLITS
 from compactmtl.errors import CompactMTLError, DataError
 from compactmtl.recipe import Recipe
-from compactmtl.study.cells import RECIPE
 from compactmtl.study.subjects import FROM, Subject
 from compactmtl.training import NullReporter, Reporter
 from compactmtl.training.assemble import load_split
 from compactmtl.training.penalty import CostFunction
-from compactmtl.training.rehearsal import rehearse
-
-
-def new_subjects(subjects: Sequence[Subject], root: Path) -> list[Subject]:
-    """Return those that a study in ``root`` would begin with, controls left out.
-
-    A control is trained as its subjects are; what else it is, their finished runs say.
-    """
-    return [
-        each for each in subjects if not each.control and not (root / each.label / RECIPE).exists()
-    ]
+from compactmtl.training.rehearsal import Estimate, rehearse
 
 
 def rehearse_subjects(
@@ -32,11 +23,12 @@ def rehearse_subjects(
     cost_of: Callable[[Recipe], CostFunction | None] = lambda _: None,
     reporter: Reporter | None = None,
     on_done: Callable[[], object] = lambda: None,
-) -> None:
-    """Do what each subject's training does before its first step, and read its test split.
+) -> dict[str, Estimate]:
+    """Do the first steps of each subject's training, and read its test split.
 
     A run that another one starts from is not there yet: neither is it read, nor what is taught
-    by it.
+    by it. On a GPU the memory that the steps took is given back: the runs have processes of
+    their own.
 
     Args:
         subjects: What to rehearse; data that follow each other and are alike are read once.
@@ -45,11 +37,15 @@ def rehearse_subjects(
         reporter: Hears of images that are made ready.
         on_done: Called after each subject.
 
+    Returns:
+        By label what one run costs.
+
     Raises:
         CompactMTLError: What the first run of a subject would raise; the message names it.
     """
     reporter = NullReporter() if reporter is None else reporter
     data, splits = None, {}
+    found = {}
     for subject in subjects:
         recipe = _alone(subject.recipe, device)
         with _named(subject.label):
@@ -58,8 +54,11 @@ def rehearse_subjects(
                 splits = {split: load_split(recipe, split, reporter) for split in SPLITS}
             if len(splits["test"]) == 0:
                 raise DataError(f"the test split of `{recipe.data.name}` is empty")
-            rehearse(recipe, splits, cost=cost_of(recipe))
+            found[subject.label] = rehearse(recipe, splits, cost=cost_of(recipe))
+        gc.collect()
+        torch.cuda.empty_cache()
         on_done()
+    return found
 
 
 def _alone(recipe: Recipe, device: str) -> Recipe:

@@ -30,6 +30,7 @@ NO_SUCH_LAYER = "sparsity={schedule='constant', layers=['lost.*']}"
         (["--lam", "0.1", "--set", "train.epoch=3"], 2, "did you mean `epochs`"),
         (["--lam", "0,0.1", *TINY, "--set", "model.args={widht=4}"], 2, "did you mean `widths`"),
         (["--lam", "0,0.1", *TINY, "--set", NO_SUCH_LAYER], 2, "lost.*"),
+        (["--lam", TOO_STRONG, *TINY], 17, "every group of the penalised layers is zero"),
     ],
 )
 def test_what_cannot_be_swept_is_one_line_and_writes_nothing(
@@ -92,6 +93,8 @@ def test_a_sweep_goes_on_where_it_was_and_can_grow(swept, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_sweep_of_nothing_but_failures_is_an_error(tmp_path, capsys):
-    command = ["sweep", "rooms-sparse", "--lam", TOO_STRONG, *TINY, "-o", str(tmp_path)]
+    # Not in the steps that are tried first.
+    later = ("--set", "sparsity.start=0.5", "--set", "sparsity.stop=1.0")
+    command = ["sweep", "rooms-sparse", "--lam", TOO_STRONG, *TINY, *later, "-o", str(tmp_path)]
     assert run(command) == 17
     assert "all 1 runs failed; the first: seg_lam-1000000, seed 0" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import pytest
 
 from compactmtl.errors import RefusedError
 from compactmtl.report.compare import write_page
-from compactmtl.study.cells import make_cells
+from compactmtl.study.cells import make_cells, plan_cells
 from compactmtl.study.compare import summarise
 from compactmtl.study.subjects import parse_subjects
 
@@ -64,8 +64,18 @@ def test_the_average_is_over_the_last_ten_epochs(study):
 
 def test_a_label_keeps_its_recipe(study, tmp_path):
     others = parse_subjects(["dense=rooms-dense", "fac=rooms-fac"])
-    with pytest.raises(RefusedError, match="another recipe than `dense`"):
-        make_cells(others, 3, tmp_path)
+    for plan in (make_cells, plan_cells):
+        with pytest.raises(RefusedError, match="another recipe than `dense`"):
+            plan(others, 3, tmp_path)
+
+
+def test_a_plan_of_runs_writes_nothing(tmp_path):
+    root = tmp_path / "study"
+    cells = plan_cells(parse_subjects(["dense=rooms-dense", "fac=rooms-fac"]), 2, root)
+    assert [each.name for each in cells] == [
+        f"{x}, seed {n}" for n in (0, 1) for x in ("dense", "fac")
+    ]
+    assert not root.exists()
 
 
 def test_the_page_shows_every_task_and_fetches_nothing(study, tmp_path):

@@ -1,5 +1,4 @@
-"""Cells of a table from finished runs, the data's identity, and the estimate; nothing is trained
-but one tiny network."""
+"""Cells of a table from finished runs, and the data's identity; nothing is trained."""
 
 import json
 
@@ -7,7 +6,6 @@ import pytest
 from nyuv2_layout import write_nyuv2
 
 from compactmtl.study.cells import make_cells
-from compactmtl.study.reproduce.estimate import estimate
 from compactmtl.study.reproduce.plan import make_plan
 from compactmtl.study.reproduce.results import record, results
 from compactmtl.study.reproduce.samples import Samples, check_samples
@@ -91,32 +89,6 @@ def test_data_are_the_papers_only_if_their_number_is(tmp_path, monkeypatch, pres
     assert check_samples(plan, NullReporter()).differs == "3 test samples here, the paper's 654"
     monkeypatch.setitem(table.samples, "test", 3)
     assert check_samples(plan, NullReporter()).differs == ""
-
-
-def test_the_estimate_counts_every_kind_of_step(tmp_path):
-    """A clock that moves by one second per look: every step takes one second."""
-    now = iter(range(10_000))
-    (planned,) = make_plan(
-        find_table("A:table3"), patterns=["fac-s"], trial="rooms",
-        settings=["model.args={widths = [4]}", "data.num_workers=0", "train.device=cpu",
-                  "data.args={num_images = 16, num_eval_images = 9, height = 16, width = 16,"
-                  f" cache = '{tmp_path}'}}"],
-    ).rows  # fmt: skip
-    found = estimate(planned.subject.recipe, clock=lambda: float(next(now)))
-    assert (found.num_steps, found.step_s, found.task_step_s, found.eval_step_s) == (10, 1, 1, 1)
-    assert found.epoch_s == 2 + 3 * 1 + 2  # two batches, a task step for each of three, two of val
-    assert found.hours == pytest.approx(200 * found.epoch_s / 3600)
-
-
-def test_a_slow_step_is_not_measured_ten_times(tmp_path):
-    now = iter(range(0, 10_000_000, 100))
-    (planned,) = make_plan(
-        find_table("A:table1"), patterns=["segnet-s-baseline"], trial="rooms",
-        settings=["model.args={widths = [4]}", "data.num_workers=0", "train.device=cpu",
-                  "data.args={num_images = 8, num_eval_images = 1, height = 16, width = 16,"
-                  f" cache = '{tmp_path}'}}"],
-    ).rows  # fmt: skip
-    assert estimate(planned.subject.recipe, clock=lambda: float(next(now))).num_steps == 2
 
 
 def test_sparsity_is_what_the_logs_last_epoch_counts(tmp_path):
