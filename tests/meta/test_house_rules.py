@@ -1,6 +1,7 @@
 """Rules of the house that no linter checks."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,16 @@ CODE = sorted(
     if "__pycache__" not in path.parts
 )
 TESTS = [path for path in CODE if path.name.startswith("test_")]
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(
+            p
+            for f in ("docs", "benchmarks", "docker", "examples")
+            for p in (ROOT / f).rglob("*.md")
+        ),
+    ]
+)
 NO_IDEA = {"utils.py", "util.py", "helpers.py", "common.py", "misc.py", "manager.py"}
 
 
@@ -55,3 +66,19 @@ def test_test_files_have_unique_names():
 @pytest.mark.parametrize("file", ["LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"])
 def test_file_for_readers_is_there(file):
     assert (ROOT / file).stat().st_size > 500
+
+
+def dead_links(page: Path, text: str) -> list[str]:
+    """Return the files and folders that a Markdown page points to and that are not there."""
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)
+    return [link for link in links if not (page.parent / link).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(p.relative_to(ROOT)) for p in PAGES])
+def test_what_a_page_points_to_is_there(page):
+    assert dead_links(page, page.read_text()) == []
+
+
+def test_a_dead_link_would_be_seen():
+    text = "[a](docs/lost.md) [b](README.md#measured) [c](https://x.org/y) [d](#here)"
+    assert dead_links(ROOT / "README.md", text) == ["docs/lost.md"]

@@ -1,4 +1,4 @@
-"""What of this has been run on hardware, simulated, or never run: the README's matrix.
+"""What of this has been run on hardware, simulated, or never run: the matrix of docs/deploy.md.
 
 A row is added to ``SEEN`` by whoever ran ``doctor --host ... --selftest`` on a board.
 """
@@ -39,7 +39,7 @@ def evidence(document: dict[str, Any], *, simulated: bool) -> str:
 
 
 def matrix() -> str:
-    """Return the README's table, as Markdown."""
+    """Return the table of docs/deploy.md, as Markdown."""
     heads = [f"JetPack {jetpack} (TensorRT {tensorrt})" for jetpack, tensorrt in STACKS]
     lines = [f"| | {' | '.join(heads)} |", f"|{'---|' * (len(STACKS) + 1)}"]
     lines += [

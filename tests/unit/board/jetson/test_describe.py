@@ -176,7 +176,7 @@ def test_what_is_no_recording_is_refused_with_its_line(text, words, tmp_path):
 
 def test_nothing_claims_hardware():
     assert "run on hardware" not in matrix()
-    assert matrix() in (Path(__file__).parents[4] / "README.md").read_text()
+    assert matrix() in (Path(__file__).parents[4] / "docs" / "deploy.md").read_text()
     board = {"module": "Jetson Orin Nano 8GB", "jetpack": "6.2.1"}
     assert evidence(board, simulated=False).startswith("never run on hardware")
     assert evidence({}, simulated=False) == "no Jetson"

@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands there."""
+"""The Python of docs/python.md runs as it stands there."""
 
 import re
 from pathlib import Path
@@ -9,15 +9,15 @@ from torch import nn
 
 from compactmtl.compiler.folder import write_folder
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 SPARSE = "...  # whole input channels become exactly zero\n"
-"""Where the README trains."""
+"""Where the page trains."""
 TRAINING = "done = finetune(compact, recipe)"
 """Needs a recipe with a data set of its own; tests/unit/training/test_finetune.py trains."""
 
 
 class TwoHeads(nn.Module):
-    """Layers under the names that the README's patterns use."""
+    """Layers under the names that the page's patterns use."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class TwoHeads(nn.Module):
 
 
 def blocks() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    return re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
 def test_the_blocks_run_in_order(tmp_path, monkeypatch, capsys):
