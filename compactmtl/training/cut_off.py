@@ -42,7 +42,7 @@ class CutOff:
             return ""
         tasks = ", ".join(f"`{name}`" for name in new)
         return (
-            f"{tasks}: the output is the same for any image, since every input group of "
+            f"{tasks}: the output is the same for any image, since every group of "
             f"{', '.join(dead)} is zero; ask for less (sparsity.target, sparsity.lam), or spare "
             "layers (sparsity.keep)"
         )

@@ -21,6 +21,7 @@ from compactmtl.board.errors import (
 )
 from compactmtl.board.files import sha256
 from compactmtl.board.verify import FACTOR, verify
+from compactmtl.cli.app import run
 
 BOUND = 4.8e-7
 
@@ -226,3 +227,22 @@ def test_it_needs_neither_torch_nor_the_rest(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
     assert out.split(maxsplit=2) == ["False", "False", "[]\n"]
+
+
+def test_the_verb_goes_on_after_a_file_that_is_wrong_or_missing(tmp_path, capsys):
+    (tmp_path / "good").mkdir()
+    (tmp_path / "bad").mkdir()
+    good, bad = make(tmp_path / "good"), make(tmp_path / "bad")
+    bad.write_bytes(b"other")
+    lost = tmp_path / "lost.onnx"
+    assert run(["verify", str(lost), str(good), str(bad)]) == AbsentError.exit_code
+    out, err = capsys.readouterr()
+    assert "seg" in out
+    assert "verified 1 file" in err
+    assert err.count("error: ") == 2
+    assert run(["verify", str(bad), str(good), str(lost), "--json"]) == DamagedError.exit_code
+    document = json.loads(capsys.readouterr().out)
+    assert [each["file"] for each in document["verified"]] == ["model.onnx"]
+    codes = [(each["file"], each["exit_code"]) for each in document["failed"]]
+    assert codes == [("model.onnx", DamagedError.exit_code), ("lost.onnx", AbsentError.exit_code)]
+    assert run(["verify", str(good)]) == 0

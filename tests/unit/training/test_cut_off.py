@@ -31,7 +31,7 @@ def test_the_task_behind_a_dead_layer_is_named_once() -> None:
     model.train()
     note = cut_off.note(found)
     assert note.startswith("`seg`: ")
-    assert "input group of heads.seg.0 is zero" in note
+    assert "group of heads.seg.0 is zero" in note
     assert "depth" not in note
     assert model.training
     assert cut_off.note(found) == ""
