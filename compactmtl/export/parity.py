@@ -19,14 +19,13 @@ from compactmtl.export.merged_pools import pair_pools
 from compactmtl.export.reference import NEAR_TIE, Reference, Run
 from compactmtl.export.sidecar import Lowering, TaskParity
 from compactmtl.export.stored import Array, Arrays
+from compactmtl.rounding import DRAWS
 
 FACTOR = 4.0
 """How much larger than torch's own fp32 error a runtime's may be: it sums in another order."""
 FLOOR = float(torch.finfo(torch.float32).eps)
 """Torch's error counts as at least one fp32 unit of the largest output. A small network may round
 to exactly the right value in one order of summation and one unit off in another."""
-DRAWS = 8
-"""Further ways of rounding that are tried before an artefact is refused."""
 
 
 class Probed(Protocol):

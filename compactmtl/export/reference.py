@@ -18,6 +18,7 @@ from torch.fx.node import Argument, Target
 from torch.utils._pytree import tree_leaves, tree_map
 
 from compactmtl.errors import ExportError
+from compactmtl.rounding import nudged
 
 MAX_POOL = torch.ops.aten.max_pool2d_with_indices.default
 ARGMAX = torch.ops.aten.argmax.default
@@ -146,8 +147,7 @@ class _Interpreter(fx.Interpreter):
         if not isinstance(value, Tensor) or value.dtype is not torch.float32:
             return value
         if self.noise is not None:
-            steps = torch.randint(-1, 2, value.shape, generator=self.noise).to(value)
-            value = torch.nextafter(value, value * (1 + steps))  # 0 stays 0
+            value = nudged(value, self.noise)
         return value.to(self.dtype)
 
     def run_node(self, n: fx.Node) -> object:

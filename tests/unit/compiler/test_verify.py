@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from compactmtl.compiler.capture import capture
 from compactmtl.compiler.normalise import normalise
 from compactmtl.compiler.precision import double_copy
-from compactmtl.compiler.verify import Quartet, StoredPool, relative_error, verify
+from compactmtl.compiler.verify import (
+    FP32_FACTOR,
+    FP32_FLOOR,
+    Quartet,
+    StoredPool,
+    relative_error,
+    verify,
+)
 from compactmtl.errors import NonFiniteError, VerificationError
 
 
@@ -92,6 +99,41 @@ def test_a_coarser_float32_graph_is_found(quartet) -> None:
         weight.copy_(weight.half().float())
     with pytest.raises(VerificationError, match="float32"):
         verify(quartet, IMAGES, NAMES, POOLS)
+
+
+class Cancels(nn.Module):
+    """Adds numbers one after the other that cancel; what is left hangs on how they are added."""
+
+    def __init__(self, *added: float) -> None:
+        super().__init__()
+        self.added = nn.ParameterList([nn.Parameter(torch.tensor(value)) for value in added])
+
+    def forward(self, image: Tensor) -> Tensor:
+        for value in self.added:
+            image = image + value
+        return image
+
+
+def graphs(net: nn.Module, image: Tensor) -> tuple[torch.fx.GraphModule, torch.fx.GraphModule]:
+    captured = capture(net, image, dynamic=False)
+    normalise(captured.module)
+    return double_copy(captured.module), captured.module
+
+
+def test_an_original_that_is_exact_by_chance_does_not_make_other_rounding_wrong() -> None:
+    image = torch.randint(0, 1024, (2, 3, 4, 4)) / 1024  # whole multiples of the unit at 10000
+    original64, original = graphs(Cancels(10000.0, -10000.0), image)
+    large = torch.tensor(30000.3).item()
+    other64, other = graphs(Cancels(large, 10000.0 - large, -10000.0), image)
+    check = verify(Quartet(original64, other64, original, other), [(image,)], ["y"], {}).outputs[
+        "y"
+    ]
+    assert check.fp32_error > FP32_FLOOR  # by itself the original, with an error of 0, refuses this
+    assert check.fp32_error <= FP32_FACTOR * check.fp32_error_of_original
+    with torch.no_grad():
+        other.get_parameter("added.1").add_(0.1)
+    with pytest.raises(VerificationError, match="float32"):
+        verify(Quartet(original64, other64, original, other), [(image,)], ["y"], {})
 
 
 def test_a_selection_that_differs_without_a_near_tie_is_found(quartet) -> None:
