@@ -68,8 +68,8 @@ def compare(
 
     from compactmtl.cli.compare_table import COLUMNS, COST_COLUMNS, cost_rows, rows
     from compactmtl.cli.rehearse import rehearse, runs_left
+    from compactmtl.cli.study_progress import runs_progress, say_waiting
     from compactmtl.report.compare import write_page
-    from compactmtl.study.cells import RunCell
     from compactmtl.study.compare import compare as run
     from compactmtl.study.compare import plan_runs
     from compactmtl.study.controls import with_controls
@@ -83,13 +83,9 @@ def compare(
         for note in left_out:
             console.warn(note)
     devices = device or ["auto"]
-    rehearse(subjects, runs_left(plan_runs(subjects, seeds, out)), devices[0])
-    with console.progress("run", len(subjects) * seeds) as advance:
-
-        def done(cell: RunCell) -> None:
-            advance()
-            console.info(f"{cell.subject.label}, seed {cell.seed}: done")
-
+    left = runs_left(plan_runs(subjects, seeds, out))
+    rehearse(subjects, left, devices[0])
+    with runs_progress(left.total()) as (_, done):
         study = run(
             subjects,
             seeds=seeds,
@@ -97,6 +93,7 @@ def compare(
             jobs=jobs,
             devices=devices,
             on_done=done,
+            on_wait=say_waiting,
         )
     document = study.to_dict()
     page = write_page(out / PAGE, document)

@@ -8,10 +8,11 @@ from compactmtl.cli.rehearse import rehearse, runs_left
 from compactmtl.cli.reproduce_pictures import draw
 from compactmtl.cli.reproduce_show import quirk_lines
 from compactmtl.cli.reproduce_table import show_results
+from compactmtl.cli.study_progress import runs_progress, say_waiting
 from compactmtl.cli.train_progress import TrainProgress
 from compactmtl.errors import DataError, MissingFileError
 from compactmtl.files import write_json
-from compactmtl.study.cells import RunCell, Stage, make_cells, plan_cells
+from compactmtl.study.cells import Stage, make_cells, plan_cells
 from compactmtl.study.reproduce.plan import Plan
 from compactmtl.study.reproduce.results import RECORD, record, results
 from compactmtl.study.reproduce.samples import Samples, check_samples
@@ -52,13 +53,8 @@ def run(plan: Plan, folder: Path, *, seeds: int, jobs: int, devices: Sequence[st
     assert samples is not None
     subjects = [planned.subject for planned in plan.rows]
     cells = make_cells(subjects, seeds, folder, until=_stage(plan))
-    with console.progress("run", sum(not cell.is_done for cell in cells)) as advance:
-
-        def done(cell: RunCell) -> None:
-            advance()
-            console.info(f"{cell.subject.label}, seed {cell.seed}: done")
-
-        run_cells(cells, jobs=jobs, devices=devices, on_done=done)
+    with runs_progress(sum(not cell.is_done for cell in cells)) as (_, done):
+        run_cells(cells, jobs=jobs, devices=devices, on_done=done, on_wait=say_waiting)
     document = record(plan, cells, samples, seeds=seeds)
     write_json(folder / RECORD, document)
     show_results(plan, results(plan, cells, samples), samples)

@@ -64,10 +64,16 @@ def choose_where(
     if ray is None:
         if cpus is not None:
             raise UsageError("--cpus goes with --ray", hint="here, --jobs runs share the cores")
+        from compactmtl.cli.study_progress import say_waiting
         from compactmtl.study.running import run_cells
 
         return lambda cells, done, failed: run_cells(
-            cells, jobs=jobs or 1, devices=devices or ["auto"], on_done=done, on_failed=failed
+            cells,
+            jobs=jobs or 1,
+            devices=devices or ["auto"],
+            on_done=done,
+            on_failed=failed,
+            on_wait=say_waiting,
         )
     if jobs is not None:
         raise UsageError(

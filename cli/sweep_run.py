@@ -7,6 +7,7 @@ from typing import Any
 
 from compactmtl.cli.console import console
 from compactmtl.cli.rehearse import rehearse, runs_left
+from compactmtl.cli.study_progress import runs_progress
 from compactmtl.errors import TrainingError
 from compactmtl.study.cells import RunCell, make_cells, plan_cells
 from compactmtl.study.grid import GridPoint, weakest
@@ -39,11 +40,7 @@ def run(
         console.info(f"{len(cells) - len(left)} of {len(cells)} runs are finished already")
     failed: Failed = {}
     try:
-        with console.progress("run", len(left)) as advance:
-
-            def done(cell: RunCell) -> None:
-                advance()
-                console.info(f"{cell.subject.label}, seed {cell.seed}: done")
+        with runs_progress(len(left)) as (advance, done):
 
             def on_failed(cell: RunCell, error: TrainingError) -> None:
                 advance()

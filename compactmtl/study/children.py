@@ -16,6 +16,16 @@ class Children:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
+    def check(self) -> None:
+        """Find that the study goes on.
+
+        Raises:
+            TrainingError: It was stopped.
+        """
+        with self._lock:
+            if self._stopped:
+                raise TrainingError("the study was stopped")
+
     def run(self, command: Sequence[str], **options: Any) -> int:
         """Run a command to its end and return its exit code; ``options`` are those of ``Popen``.
 

@@ -90,6 +90,7 @@ def compare(
     jobs: int = 1,
     devices: Sequence[str] = ("auto",),
     on_done: Callable[[RunCell], None] = lambda _: None,
+    on_wait: Callable[[RunCell], None] = lambda _: None,
 ) -> Study:
     """Train every subject with every seed, score all on the test split, compare by seed.
 
@@ -102,7 +103,7 @@ def compare(
         TrainingError: A run failed; what is finished stays.
     """
     cells = make_cells(subjects, seeds, root, until=_stage(subjects))
-    run_cells(cells, jobs=jobs, devices=devices, on_done=on_done)
+    run_cells(cells, jobs=jobs, devices=devices, on_done=on_done, on_wait=on_wait)
     study = summarise(subjects, cells)
     write_json(root / RECORD, study.to_dict())
     return study

@@ -21,6 +21,7 @@ def run_cells(
     devices: Sequence[str],
     on_done: Callable[[RunCell], None],
     on_failed: OnFailed | None = None,
+    on_wait: Callable[[RunCell], None] = lambda _: None,
 ) -> None:
     """Do what is not done yet, ``jobs`` at a time; a run that began goes on.
 
@@ -33,6 +34,8 @@ def run_cells(
         on_done: Called after each run, from this thread.
         on_failed: Called in its place after a run that failed, or that needs one that did; the
             others go on. None: the first failure ends the study.
+        on_wait: Called, from another thread, with a run that a process which a killed study left
+            behind still works on; it is waited for.
 
     Raises:
         TrainingError: A run failed; the others that had begun were still finished.
@@ -47,7 +50,7 @@ def run_cells(
     def work(cell: RunCell) -> None:
         device = free.get()
         try:
-            run_cell(cell, device, threads, children)
+            run_cell(cell, device, threads, children, on_wait)
         finally:
             free.put(device)
 

@@ -6,9 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from compactmtl.errors import CompilerError, StoppedError, TrainingError
 from compactmtl.files import make_folder, read_json, write_text
@@ -22,26 +24,40 @@ from compactmtl.training.run import CHECKPOINT
 FINISHED = "finished"
 LOCK = "lock"
 """Held by whoever trains or scores the run."""
+LOOK_AGAIN_S = 0.5
 STOPPED = (StoppedError.exit_code, -signal.SIGTERM, -signal.SIGUSR1)
 """Exit codes of a process that a scheduler ended."""
 
 
-def run_cell(cell: RunCell, device: str, threads: int, children: Children) -> None:
+def run_cell(
+    cell: RunCell,
+    device: str,
+    threads: int,
+    children: Children,
+    on_wait: Callable[[RunCell], None] = lambda _: None,
+) -> None:
     """Do what is left of a run, each step in a process of its own.
 
+    Args:
+        cell: The run.
+        device: Where to train.
+        threads: Of its processes.
+        children: Starts them.
+        on_wait: Called where somebody else works on the run, before waiting for that.
+
     Raises:
-        TrainingError: A step failed.
+        TrainingError: A step failed, or the study was stopped.
         StoppedError: A signal ended one that can go on.
         WriteError: Its folder cannot be written.
     """
     make_folder(cell.folder)
-    with _alone(cell.folder) as lock:
+    with _alone(cell, children, on_wait) as lock:
         if not cell.is_done:
             _steps(cell, device, threads, lock, children)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[int]:
+def _alone(cell: RunCell, children: Children, on_wait: Callable[[RunCell], None]) -> Iterator[int]:
     """Wait until nobody else works on a run.
 
     A study that is killed (SIGKILL) leaves the processes of its runs behind. They inherit the lock,
@@ -50,9 +66,22 @@ def _alone(folder: Path) -> Iterator[int]:
     Yields:
         The file descriptor that processes have to inherit.
     """
-    with (folder / LOCK).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with (cell.folder / LOCK).open("w") as file:
+        if not _locked(file):
+            on_wait(cell)
+            while not _locked(file):
+                children.check()
+                time.sleep(LOOK_AGAIN_S)
         yield file.fileno()
+
+
+def _locked(file: IO[str]) -> bool:
+    """Lock a file, unless somebody else has."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _steps(cell: RunCell, device: str, threads: int, lock: int, children: Children) -> None:

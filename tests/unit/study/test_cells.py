@@ -18,7 +18,6 @@ from compactmtl.study.children import Children
 from compactmtl.study.running import run_cells
 from compactmtl.study.subjects import parse_subject
 
-REAL_FLOCK = fcntl.flock
 ORPHAN = "import pathlib, sys; sys.stdin.read(); pathlib.Path(sys.argv[1]).write_text('{}')"
 WAIT_FOREVER = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(600)"
 
@@ -158,7 +157,7 @@ def test_a_run_that_a_scheduler_ended_is_no_failure(cell, monkeypatch):
     assert failed == []
 
 
-def test_a_run_that_a_killed_study_left_behind_is_waited_for(cell, verbs, monkeypatch):
+def test_a_run_that_a_killed_study_left_behind_is_waited_for(cell, verbs):
     cell.scores.parent.mkdir()
     arrived = threading.Event()
     with (cell.folder / module.LOCK).open("w") as lock:
@@ -169,12 +168,9 @@ def test_a_run_that_a_killed_study_left_behind_is_waited_for(cell, verbs, monkey
             pass_fds=(lock.fileno(),),
         )
 
-    def flock(*args):
-        arrived.set()
-        REAL_FLOCK(*args)
-
-    monkeypatch.setattr(module.fcntl, "flock", flock)
-    going_on = threading.Thread(target=run, args=(cell,))
+    going_on = threading.Thread(
+        target=run, args=(cell,), kwargs={"on_wait": lambda _: arrived.set()}
+    )
     going_on.start()
     assert arrived.wait(60)
     assert not cell.is_done
@@ -183,3 +179,12 @@ def test_a_run_that_a_killed_study_left_behind_is_waited_for(cell, verbs, monkey
     assert not going_on.is_alive()
     assert cell.is_done
     assert verbs == []  # trained once, by the process that was left
+
+
+def test_a_study_that_is_stopped_while_it_waits_ends(cell, verbs):
+    children = Children()
+    with (cell.folder / module.LOCK).open("w") as rival:
+        fcntl.flock(rival, fcntl.LOCK_EX)
+        with pytest.raises(TrainingError, match="the study was stopped"):
+            module.run_cell(cell, "cpu", 1, children, lambda _: children.stop())
+    assert verbs == []
