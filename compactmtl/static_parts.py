@@ -6,7 +6,7 @@ back; the network declares them, as ``models.panoptic_fpn`` does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -35,8 +35,12 @@ class InParts(Protocol):
 
     static_parts: ClassVar[Mapping[str, StaticPart]]
 
-    def narrowed(self) -> nn.Module:
-        """Return a copy that computes the same, handing on between parts only what is read."""
+    def narrowed(self, round_up: Callable[[int], int]) -> nn.Module:
+        """Return a copy that computes the same, handing on between parts only what is read.
+
+        Args:
+            round_up: From how many channels are read to how many are best handed on.
+        """
 
     def processing(self) -> dict[str, Any]:
         """Return, as JSON data, what makes the network of its parts; see ``models.PIPELINES``."""

@@ -1,14 +1,14 @@
 """Panoptic FPN: things one by one and stuff, from one encoder."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal
 
 from compactmtl.errors import RecipeError
 from compactmtl.models.panoptic_fpn_dense import PanopticDense
 from compactmtl.models.panoptic_fpn_detect import ASPECTS, DetectorSettings
 from compactmtl.models.panoptic_fpn_heads import BoxHead, MaskHead
-from compactmtl.models.panoptic_fpn_narrow import Handed, read_channels
+from compactmtl.models.panoptic_fpn_narrow import Handed, filled_up, read_channels
 from compactmtl.models.panoptic_fpn_pipeline import (
     INSTANCES,
     PANOPTIC,
@@ -107,8 +107,11 @@ class PanopticFPN(PanopticPipeline):
             stuff_area=stuff_area,
         )
 
-    def narrowed(self) -> "PanopticFPN":
+    def narrowed(self, round_up: Callable[[int], int]) -> "PanopticFPN":
         """Return a copy whose pyramid hands on only the channels that a RoI head reads.
+
+        Args:
+            round_up: From how many these are to how many are handed on, if there are so many.
 
         Raises:
             UsageError: A head is expanded.
@@ -116,7 +119,8 @@ class PanopticFPN(PanopticPipeline):
         small = copy.deepcopy(self)
         heads = small.detector.roi_heads
         readers = [heads.box_head.fc1, heads.mask_head.convs[0]]
-        kept = read_channels(readers, heads.box_head.handed.num_channels)
+        num_channels = heads.box_head.handed.num_channels
+        kept = filled_up(read_channels(readers, num_channels), num_channels, round_up)
         for place in small.modules():
             if isinstance(place, Handed):
                 place.keep(kept)

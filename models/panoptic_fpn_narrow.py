@@ -4,6 +4,8 @@ RoI align works channel by channel. A channel with zero weights in both heads ch
 out between the parts, it is seen to be dead where each part is compiled alone.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -66,3 +68,12 @@ def read_channels(readers: list[nn.Conv2d | nn.Linear], num_channels: int) -> Te
         read |= (columns != 0).any(dim=2).any(dim=0)
     read[0] |= not bool(read.any())
     return read.nonzero().flatten()
+
+
+def filled_up(channels: Tensor, num_channels: int, round_up: Callable[[int], int]) -> Tensor:
+    """Return the channels and the first of the others, as many as ``round_up`` says; ascending."""
+    wanted = min(round_up(len(channels)), num_channels)
+    others = torch.ones(num_channels, dtype=torch.bool)
+    others[channels] = False
+    more = others.nonzero().flatten()[: wanted - len(channels)]
+    return torch.cat([channels, more]).sort().values

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from compactmtl.compiler.table import default_table
+from compactmtl.compiler.table import CostTable, default_table
 from compactmtl.errors import UsageError
 
 
@@ -152,3 +152,10 @@ def cost_model(objective: str | CostModel, *, gather: bool = True) -> CostModel:
             )
         objective = OBJECTIVES[objective]()
     return objective if gather else WithoutGathers(objective)
+
+
+def fast_columns(model: CostModel, count: int) -> int:
+    """Return how many channels layers best read where they need ``count``: not fewer."""
+    if isinstance(model, WithoutGathers):
+        model = model.model
+    return model.fast_columns(count) if isinstance(model, CostTable) else count

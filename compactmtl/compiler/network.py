@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from compactmtl.compact import CompactModel, Cost, InputSpec
 from compactmtl.compact_network import CompactNetwork, NetworkManifest, NetworkReport
 from compactmtl.compiler.call import Call, ExampleInputs, as_call
+from compactmtl.compiler.cost import cost_model, fast_columns
 from compactmtl.compiler.part import in_double_itself, inputs_of_part
 from compactmtl.compiler.stitch import stitch
 from compactmtl.compiler.whole import (
@@ -80,7 +82,10 @@ def compress_network(
     network = copy.deepcopy(model).eval()
     network = contract(network) if is_expanded(network) else network
     assert isinstance(network, InParts)
-    used = network.narrowed() if prune_zero_channels else network
+    used: nn.Module = network
+    if prune_zero_channels:
+        cost = cost_model(settings["objective"], gather=settings["gather"])
+        used = network.narrowed(partial(fast_columns, cost))
     example = as_call(example_inputs)
     given = [example.on(_single(image)) for image in images] or [example]
     parts: dict[str, CompactModel] = {}

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from compactmtl.compiler.kernels import TERMS, Layer, Work, addition, gather, kernel, reorder, work
+from compactmtl.compiler.kernels import (
+    TERMS,
+    Layer,
+    Work,
+    addition,
+    ceil_to,
+    gather,
+    kernel,
+    reorder,
+    work,
+)
 from compactmtl.compiler.tables import DEFAULT
 from compactmtl.environment import cpu_model, version
 from compactmtl.errors import CorruptFileError
@@ -128,6 +138,13 @@ class CostTable(BaseModel):
         if positions > 1 and self._promises_blocks(read) and read >= self.block:
             time += self._reorder(read, positions, to="blocked")
         return time
+
+    def fast_columns(self, count: int) -> int:
+        """Return how many channels layers best read where they need ``count``: that, or a few more.
+
+        From a block up a count that does not divide by ``align`` takes the plain kernel.
+        """
+        return count if count < self.block else ceil_to(count, self.align)
 
     def time(self, amount: Work) -> float:
         """Return the nanoseconds of some work."""

@@ -16,7 +16,7 @@ from compactmtl.compiler.network_folder import write_network
 from compactmtl.compiler.whole import change
 from compactmtl.errors import CorruptFileError, UsageError, VerificationError
 from compactmtl.models import MODELS
-from compactmtl.models.panoptic_fpn_narrow import read_channels
+from compactmtl.models.panoptic_fpn_narrow import filled_up, read_channels
 from compactmtl.sparsity import groups
 
 TASKS = {"instances": 1, "semantic": 2, "panoptic": 1}
@@ -89,11 +89,15 @@ def test_all_parts_are_smaller_and_whole_images_are_the_same(compiled, images):
 def test_what_no_head_reads_does_not_leave_the_pyramid(compiled, images):
     model, compact = compiled
     assert compact.parts["pixels"].module(images[0])["p2"].shape[1] == 8 - len(DEAD)
-    assert model.narrowed().dense(images[0])["p3"].shape[1] == 8 - len(DEAD)
+    for more, handed in ((0, 8 - len(DEAD)), (1, 9 - len(DEAD)), (100, 8)):
+        narrowed = model.narrowed(lambda count, more=more: count + more)
+        assert narrowed.dense(images[0])["p3"].shape[1] == handed
+        assert change(model(images[0]), narrowed(images[0])).rms < 1e-5
     assert [spec.name for spec in compact.parts["boxes"].manifest.inputs] == ["box_features"]
     nothing = torch.nn.Linear(8 * 4, 3)
     torch.nn.init.zeros_(nothing.weight)
     assert read_channels([nothing], 8).tolist() == [0]
+    assert filled_up(torch.tensor([1, 4]), 6, lambda count: 2 * count).tolist() == [0, 1, 2, 4]
 
 
 @torch.no_grad()

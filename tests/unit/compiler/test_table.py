@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compactmtl.compiler.cost import MacsCost, WithoutGathers
+from compactmtl.compiler.cost import MacsCost, WithoutGathers, fast_columns
 from compactmtl.compiler.kernels import TERMS, kernel
 from compactmtl.compiler.table import CostTable, default_table, not_measured_here
 from compactmtl.compiler.tables import DEFAULT
@@ -160,3 +160,13 @@ def test_no_table_at_all(tmp_path):
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(CorruptFileError):
         CostTable.load(tmp_path / "list.json")
+
+
+@pytest.mark.parametrize("count", range(1, 70))
+def test_what_reads_fast_is_the_next_count_that_has_no_plain_kernel(count):
+    fast = TABLE.fast_columns(count)
+    assert count <= fast < count + TABLE.align
+    assert path(Shape(24, fast, 9)) != "spatial.plain"
+    assert all(path(Shape(24, few, 9)) == "spatial.plain" for few in range(count, fast))
+    assert fast_columns(WithoutGathers(TABLE), count) == fast
+    assert fast_columns(MacsCost(), count) == count
