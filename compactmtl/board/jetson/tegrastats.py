@@ -30,9 +30,7 @@ _CPUS = re.compile(rf"CPU \[([0-9a-z%@,]{{0,4000}})\]{_END}")
 _CORE = re.compile(rf"({_INT})%(?:@({_INT}))?")
 _PAIR = re.compile(rf"({_NAME}) fg ({_INT})% bg ({_INT})%{_END}")
 _ENGINE_OFF = re.compile(rf"({_NAME}) off{_END}")
-_ENGINE = re.compile(
-    rf"({_NAME}) (?:({_INT})%)?(?:@(?:({_INT})|\[({_INT}(?:,{_INT}){{0,31}})\]))?{_END}"
-)
+_ENGINE = re.compile(rf"({_NAME}) (?:({_INT})%)?(?:@(?:({_INT})|\[({_INT}(?:,{_INT})*)\]))?{_END}")
 _PLAIN = re.compile(rf"({_NAME}) ({_INT}){_END}")
 _TEMPERATURE = re.compile(rf"({_NAME})@({_NUMBER})C(?:/{_NUMBER}C)?{_END}")
 _POWER = re.compile(rf"({_NAME}) ({_NUMBER})mW(?:/{_NUMBER}mW){{0,2}}{_END}")

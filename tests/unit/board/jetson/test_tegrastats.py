@@ -1,7 +1,7 @@
 """Our parser against the grammar that real lines follow, against those lines, and against noise."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jetson_lines import LINES
 
@@ -72,7 +72,11 @@ def lines(draw):
     return sample, " ".join(parts)
 
 
+MANY = Engine(True, 7, tuple(range(40)))
+
+
 @given(lines())
+@example((Sample(engines={"VIC": MANY}), engine_words("VIC", MANY, None)))
 def test_what_a_line_says_is_what_is_read(pair):
     sample, line = pair
     assert parse_line(line) == sample
