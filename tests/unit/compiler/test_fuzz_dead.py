@@ -19,7 +19,7 @@ def check(seed: int, *, again: bool = False) -> float:
     return share_left(compact)
 
 
-@pytest.mark.parametrize("block", range(3))
+@pytest.mark.parametrize("block", range(2))
 def test_random_dead_nets_compile_exactly(block: int) -> None:
     left = [check(seed, again=seed % 5 == 0) for seed in range(9 * block, 9 * block + 9)]
     assert sum(share < 0.5 for share in left) >= 3

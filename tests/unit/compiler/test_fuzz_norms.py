@@ -13,7 +13,7 @@ def check(seed: int, *, dynamic: bool = False) -> float:
     return share_left(check_exact(model, inputs, **{**settings_of(seed), "dynamic": dynamic}))
 
 
-@pytest.mark.parametrize("block", range(4))
+@pytest.mark.parametrize("block", range(2))
 def test_random_norm_nets_compile_exactly(block: int) -> None:
     left = [check(seed) for seed in range(9 * block, 9 * block + 9)]
     assert sum(share < 0.9 for share in left) >= 3  # one that removes nothing would be exact too

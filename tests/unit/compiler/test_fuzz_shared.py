@@ -45,7 +45,7 @@ def check(seed: int) -> float:
     return compact.report.after.num_params / compact.report.before.num_params
 
 
-@pytest.mark.parametrize("block", range(3))
+@pytest.mark.parametrize("block", range(2))
 def test_random_shared_nets_compile_exactly(block: int) -> None:
     left = [check(seed) for seed in range(8 * block, 8 * block + 8)]
     assert all(share <= 1 for share in left)  # tied weights are not untied

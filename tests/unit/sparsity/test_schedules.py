@@ -157,7 +157,7 @@ def run(lam: float, target: float, every: int, num_steps: int = 240):
     return schedule, [*shares, group_sparsity(found)], losses
 
 
-@pytest.mark.parametrize("lam", [1e-4, 1e-2, 3.0])
+@pytest.mark.parametrize("lam", [1e-4, pytest.param(1e-2, marks=pytest.mark.slow), 3.0])
 def test_a_real_training_reaches_half_from_any_lam(lam):
     schedule, shares, losses = run(lam, target=0.5, every=2)
     assert schedule.reached
@@ -166,7 +166,9 @@ def test_a_real_training_reaches_half_from_any_lam(lam):
     assert sum(losses[-20:]) / 20 < 0.35 * losses[0]
 
 
-@pytest.mark.parametrize(("target", "every"), [(0.3, 10), (0.7, 2), (0.5, 24)])
+@pytest.mark.parametrize(
+    ("target", "every"), [pytest.param(0.3, 10, marks=pytest.mark.slow), (0.7, 2), (0.5, 24)]
+)
 def test_a_real_training_reaches_other_targets_with_rarer_ticks(target, every):
     _, shares, _ = run(1e-2, target=target, every=every)
     assert shares[-1] == pytest.approx(target, abs=0.03)
