@@ -142,9 +142,11 @@ class CostTable(BaseModel):
     def fast_columns(self, count: int) -> int:
         """Return how many channels layers best read where they need ``count``: that, or a few more.
 
-        From a block up a count that does not divide by ``align`` takes the plain kernel.
+        From a block up a count that does not divide by ``align`` takes the plain kernel; where
+        there are no blocked kernels, all counts do.
         """
-        return count if count < self.block else ceil_to(count, self.align)
+        has_choice = self.block > 1 and count >= self.block
+        return ceil_to(count, self.align) if has_choice else count
 
     def time(self, amount: Work) -> float:
         """Return the nanoseconds of some work."""

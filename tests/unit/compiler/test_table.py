@@ -170,3 +170,4 @@ def test_what_reads_fast_is_the_next_count_that_has_no_plain_kernel(count):
     assert all(path(Shape(24, few, 9)) == "spatial.plain" for few in range(count, fast))
     assert fast_columns(WithoutGathers(TABLE), count) == fast
     assert fast_columns(MacsCost(), count) == count
+    assert TABLE.model_copy(update={"block": 1}).fast_columns(count) == count

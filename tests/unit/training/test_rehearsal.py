@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from compactmtl.errors import TrainingError
 from compactmtl.models.recipes import load
 from compactmtl.training.assemble import load_split
 from compactmtl.training.rehearsal import LIMIT_S, NUM_STEPS, rehearse
@@ -49,7 +50,5 @@ def test_a_rehearsal_touches_no_random_number():
 
 
 def test_a_penalty_that_leaves_nothing_is_found_within_ten_steps():
-    from compactmtl.errors import TrainingError
-
     with pytest.raises(TrainingError, match="every group of the penalised layers is zero"):
         rehearsed("rooms-sparse", "sparsity={schedule='constant', lam=1e6, start=0.0}")
